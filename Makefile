@@ -1,0 +1,58 @@
+# The one command surface. Every target does its own set-up; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STATE ?= .marquee
+PORT ?= 8000
+DATA ?=
+export MARQUEE_STATE := $(STATE)
+export MARQUEE_PORT := $(PORT)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench load-test eval chaos lock format clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.run: requirements.lock pyproject.toml
+	@deploy/install.sh $(PYTHON) $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml
+	@deploy/install.sh $(PYTHON) $(VENV) requirements-dev.lock
+	@touch $@ $(VENV)/.run
+
+run: $(VENV)/.run ## Start the platform (PORT=8000 STATE=.marquee DATA=path/to/movielens)
+	@$(BIN)/marquee up $(if $(DATA),--data $(DATA))
+
+test: $(VENV)/.dev ## Run the tests
+	@$(BIN)/pytest -n 2
+
+check: $(VENV)/.dev ## Check format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## Measure parts against their limits, side by side in one run
+	@$(BIN)/python -m load_tests.bench
+
+load-test: $(VENV)/.dev ## Hold a running platform against the service levels, open-loop
+	@$(BIN)/python -m load_tests
+
+eval: $(VENV)/.dev ## Measure ranking quality on MovieLens, beside known methods
+	@$(BIN)/python -m training_bridge.evaluation
+
+chaos: $(VENV)/.dev ## Kill processes at random moments; compare with a clean offline replay
+	@$(BIN)/python -m load_tests.chaos
+
+lock: ## Renew the locks: pinned by hash, free of download addresses
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --extra dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+format: $(VENV)/.dev ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## Remove what make made (the state folder stays: see `marquee reset`)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache results

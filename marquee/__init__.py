@@ -1,0 +1,1 @@
+"""Marquee: the one front door to the platform."""

@@ -1,0 +1,1 @@
+"""Serving: the homepage, its models and caches, and the HTTP routes."""

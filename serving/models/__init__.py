@@ -1,0 +1,1 @@
+"""Models as served: manifests, verified loading, warm swap."""

@@ -1,0 +1,1 @@
+"""Ranking: tensors from live state, one batched model run, contributions."""

@@ -1,0 +1,1 @@
+"""Agents: batch functions over the event log, and the runner that drives them."""

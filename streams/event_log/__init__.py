@@ -1,0 +1,1 @@
+"""The event log: partitioned, durable, read by consumer groups; one protocol, several engines."""

@@ -1,0 +1,116 @@
+"""What every event log engine offers (embedded here; Kafka behind the same protocol).
+
+The nouns are Kafka's: a topic has partitions, a partition has offsets from 0, a consumer group commits the next offset
+to read. Delivery is at least once; the position in every state makes it once in effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class Message(NamedTuple):
+    """A message to append: the key picks the partition (murmur2, as Kafka's default partitioner)."""
+
+    key: bytes
+    value: bytes
+
+
+class Record(NamedTuple):
+    """A message as read. timestamp_ms: when it was appended (Unix, ms)."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes
+    value: bytes
+
+
+class Batch(NamedTuple):
+    """Consecutive records of one partition, in offset order; epoch: the topic's (see streams.positions)."""
+
+    topic: str
+    partition: int
+    epoch: int
+    records: Sequence[Record]
+
+
+class Appended(NamedTuple):
+    """Where a message was put."""
+
+    partition: int
+    offset: int
+
+
+class Consumer(Protocol):
+    """One member of a consumer group. Not thread-safe: one thread polls, commits and closes."""
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Batch]:
+        """Return the next batches, at most `max_records` records in all; empty after `timeout_s` without any.
+
+        Also keeps the membership alive and rebalances; `assignment` may differ after it.
+        """
+        ...
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """Return the partitions that this member owns now."""
+        ...
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Record the next offset to read of each partition. Raises Fenced if a partition is no longer owned."""
+        ...
+
+    def close(self) -> None:
+        """Leave the group, so that others take over at once."""
+        ...
+
+
+class EventLog(Protocol):
+    """A durable, partitioned, append-only log. Thread-safe; several processes may hold one open."""
+
+    def create_topic(self, topic: str, partitions: int) -> None:
+        """Create a topic unless it exists. Raises FixRequest if it exists with another partition count."""
+        ...
+
+    def partition_count(self, topic: str) -> int:
+        """Return the number of partitions. Raises FixRequest for an unknown topic."""
+        ...
+
+    def epoch(self, topic: str) -> int:
+        """Return the topic's epoch, from 1; a recreated topic has a higher one."""
+        ...
+
+    def append(self, topic: str, messages: Sequence[Message]) -> list[Appended]:
+        """Append all messages or none, durably. Raises SlowDown when the log is full, TryAgain when it cannot be written."""
+        ...
+
+    def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:
+        """Return up to `max_records` records from `offset` on (from the start offset if retention has passed it)."""
+        ...
+
+    def start_offset(self, topic: str, partition: int) -> int:
+        """Return the offset of the oldest record kept."""
+        ...
+
+    def end_offset(self, topic: str, partition: int) -> int:
+        """Return the offset that the next record will get."""
+        ...
+
+    def committed(self, group: str, partition: TopicPartition) -> int | None:
+        """Return the group's committed offset (the next to read), None if it never committed."""
+        ...
+
+    def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
+        """Join a consumer group; it reads from the committed offsets, or from the start."""
+        ...
+
+    def close(self) -> None:
+        """Release files and threads."""
+        ...

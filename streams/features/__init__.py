@@ -1,0 +1,1 @@
+"""Feature definitions and the one fold that serves online and offline."""

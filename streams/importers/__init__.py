@@ -1,0 +1,1 @@
+"""Importers: real data sets as member events."""

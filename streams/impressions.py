@@ -1,0 +1,81 @@
+"""Impressions and exposures: what serving says it showed, to whom, on what grounds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from streams.errors import Undeliverable
+
+MAX_IMPRESSION_BYTES: Final = 512 * 1024
+
+
+class ShownItem(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One title as shown. position: within its row, from 0. propensity: the probability that it stood there."""
+
+    item_id: str
+    position: int
+    score: float
+    propensity: float
+
+
+class ShownRow(msgspec.Struct, frozen=True, gc=False):
+    """One row as shown; row_position: from the top of the page, from 0."""
+
+    row_id: str
+    row_position: int
+    items: list[ShownItem]
+
+
+class Impression(msgspec.Struct, frozen=True, gc=False):
+    """A page as served. A repeat from the cache names the page it repeats in `origin_page_id` and has no rows.
+
+    state: the member's packed feature state as read (base64 in JSON), so that the page can be recomputed exactly;
+    title_snapshot: content address of the live title features used; step: the ladder step; request: what was asked.
+    """
+
+    page_id: str
+    member_id: str
+    served_at_ms: int
+    step: str
+    rows: list[ShownRow]
+    origin_page_id: str | None = None
+    degraded: str | None = None
+    model_version: str | None = None
+    feature_position: int = 0
+    state: bytes | None = None
+    title_snapshot: str | None = None
+    variants: dict[str, str] = {}
+    request: dict[str, str] = {}
+    page_version: str = ""
+
+
+class Exposure(msgspec.Struct, frozen=True, gc=False):
+    """A member met a variant of an experiment on a page."""
+
+    experiment: str
+    variant: str
+    member_id: str
+    page_id: str
+    exposed_at_ms: int
+    first: bool
+
+
+_impression_decoder = msgspec.json.Decoder(Impression)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_impression(impression: Impression) -> bytes:
+    """Return the wire form of an impression."""
+    return _encoder.encode(impression)
+
+
+def decode_impression(raw: bytes) -> Impression:
+    """Return the impression in a message. Raises Undeliverable (too-large, malformed)."""
+    if len(raw) > MAX_IMPRESSION_BYTES:
+        raise Undeliverable("too-large", f"{len(raw)} bytes; an impression may have {MAX_IMPRESSION_BYTES}")
+    try:
+        return _impression_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Undeliverable("malformed", str(error)) from None

@@ -1,0 +1,74 @@
+"""Every setting of the platform, in one typed place.
+
+Each may be set in the environment as MARQUEE_<NAME>. Engines are chosen by URL; a path in an embedded engine's URL is
+taken below the state folder, so that one folder holds everything.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings; the defaults run the platform on one machine with embedded engines."""
+
+    model_config = SettingsConfigDict(env_prefix="MARQUEE_", extra="ignore", frozen=True)
+
+    state: Path = Path(".marquee")
+    """The one folder of everything that embedded engines keep."""
+
+    log_url: str = "embedded:log"
+    hot_url: str = "embedded:hot"
+    durable_url: str = "sqlite:durable.db"
+    sql_url: str = "sqlite:marquee.db"
+    """Catalogue, registry, runs: everything relational."""
+    warehouse_url: str = "file:warehouse"
+    blobs_url: str = "file:blobs"
+    """Content-addressed artifacts (models, snapshots)."""
+
+    partitions: int = Field(default=4, ge=1, le=1024)
+    log_max_bytes: int = Field(default=8 << 30, ge=1 << 20)
+    """A topic's log never grows over this; appends are refused with SlowDown before it does."""
+    log_retention_ms: int = Field(default=90 * 86_400_000, ge=0)
+    log_sync: bool = True
+    """Whether an append reaches the disk before it returns (survives power loss, not only kill -9)."""
+    hot_max_bytes: int = Field(default=8 << 30, ge=1 << 20)
+    session_timeout_ms: int = Field(default=6_000, ge=500)
+    """A consumer that does not poll for this long loses its partitions."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    page_ttl_s: float = Field(default=900.0, gt=0)
+    page_ttl_jitter: float = Field(default=0.1, ge=0, lt=1)
+    page_cache_entries: int = Field(default=20_000, ge=1)
+    stale_max_s: float = Field(default=6 * 3600.0, ge=0)
+    """How old a cached page the ladder may still serve when a fresh one cannot be made."""
+    ingest_queue: int = Field(default=10_000, ge=1)
+    ingest_batch_max: int = Field(default=500, ge=1)
+    impression_queue: int = Field(default=10_000, ge=1)
+    title_refresh_s: float = Field(default=1.0, gt=0)
+    """How often serving reads the live title states anew."""
+    model_refresh_s: float = Field(default=1.0, gt=0)
+    """How often serving looks for a new champion."""
+
+    warehouse_flush_records: int = Field(default=20_000, ge=1)
+    warehouse_flush_s: float = Field(default=10.0, gt=0)
+
+    def path_of(self, url: str) -> Path:
+        """Return the local path in an embedded engine's URL, below the state folder unless absolute."""
+        return self.state / urlsplit(url).path
+
+    def scheme_of(self, url: str) -> str:
+        """Return the scheme that picks the engine."""
+        return urlsplit(url).scheme
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """Return the process's settings, read from the environment once."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""A simulated membership: a generated catalogue, members with tastes, and a click model."""

@@ -1,0 +1,1 @@
+"""Stores for feature state, catalogue and artifacts, behind protocols; engines are chosen by URL."""

@@ -1,0 +1,104 @@
+"""What every state store offers.
+
+A state is an opaque value whose first 8 bytes are the log position it includes (big-endian, see streams.positions). A
+write succeeds only if its position is higher than the stored one, so redelivery, restarts and zombie workers change
+nothing. A value of exactly those 8 bytes is a tombstone: it reads as absent, and still refuses older writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+POSITION_BYTES = 8
+
+
+class StateEntry(NamedTuple):
+    """A state to write: its key and the value, position first."""
+
+    key: bytes
+    value: bytes
+
+
+def position_of(value: bytes) -> int:
+    """Return the position in the first 8 bytes of a state value."""
+    return int.from_bytes(value[:POSITION_BYTES], "big")
+
+
+def tombstone(position: int) -> bytes:
+    """Return the value that deletes a state as of `position`."""
+    return position.to_bytes(POSITION_BYTES, "big")
+
+
+class StateStore(Protocol):
+    """Versioned states by kind ("member", "title", …) and key. Thread-safe; several processes may hold one open.
+
+    Every method raises TryAgain when the engine is away (deleted, locked, unreachable), SlowDown when it is full.
+    """
+
+    def get(self, kind: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values in the order of the keys, None where absent or deleted; one round trip."""
+        ...
+
+    def positions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
+        """Return the position of each key's state (a tombstone's too), NOTHING where there never was one."""
+        ...
+
+    def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
+        """Write each entry whose position is higher than the stored one, each atomically; say which were written."""
+        ...
+
+    def scan(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) of every state of a kind, tombstones left out, in key order."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections."""
+        ...
+
+
+class HistoryRow(msgspec.Struct, frozen=True, gc=False):
+    """One event in a member's durable history, identified by (member_id, position)."""
+
+    member_id: str
+    position: int
+    event_time_ms: int
+    type: str
+    item_id: str
+    value: float | None = None
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What is known of a member beside events; the newest event's context wins."""
+
+    member_id: str
+    country: str = ""
+    device: str = ""
+    first_seen_ms: int = 0
+    last_seen_ms: int = 0
+
+
+class DurableStore(StateStore, Protocol):
+    """A state store that survives the hot one, with each member's profile and history by time."""
+
+    def append_history(self, rows: Sequence[HistoryRow]) -> None:
+        """Add rows; one already there (same member and position) stays as it is."""
+        ...
+
+    def history(self, member_id: str, limit: int) -> list[HistoryRow]:
+        """Return the member's newest rows by event time, newest first."""
+        ...
+
+    def put_profiles(self, profiles: Sequence[Profile]) -> None:
+        """Write profiles, keeping the earlier first_seen_ms and the later last_seen_ms of what is stored."""
+        ...
+
+    def profile(self, member_id: str) -> Profile | None:
+        """Return a member's profile."""
+        ...
+
+    def member_ids(self, limit: int) -> list[str]:
+        """Return up to `limit` ids of known members, the most recently seen first."""
+        ...

@@ -1,0 +1,1 @@
+"""Training bridge: from interaction logs to registered models."""
