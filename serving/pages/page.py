@@ -9,7 +9,15 @@ import msgspec
 Step = Literal["fresh", "stale", "precomputed", "popular"]
 """The ladder, best first."""
 
-RowKind = Literal["continue_watching", "top_picks", "trending", "because_you_watched", "genre", "explore", "popular"]
+RowKind = Literal[
+    "continue_watching",
+    "top_picks",
+    "trending",
+    "because_you_watched",
+    "genre",
+    "explore",
+    "popular",
+]
 
 
 class PageTitle(msgspec.Struct, frozen=True, gc=False):
