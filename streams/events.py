@@ -69,7 +69,10 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(raw: bytes) -> Event:
-    """Return the event in a message, checked. Raises Undeliverable (reasons: too-large, malformed, bad-id, bad-time, bad-value)."""
+    """Return the event in a message, checked.
+
+    Raises Undeliverable, with reason too-large, malformed, bad-id, bad-time or bad-value.
+    """
     if len(raw) > MAX_EVENT_BYTES:
         raise Undeliverable("too-large", f"{len(raw)} bytes; an event may have {MAX_EVENT_BYTES}")
     try:

@@ -88,7 +88,7 @@ class EventLog(Protocol):
         ...
 
     def append(self, topic: str, messages: Sequence[Message]) -> list[Appended]:
-        """Append all messages or none, durably. Raises SlowDown when the log is full, TryAgain when it cannot be written."""
+        """Append all messages or none, durably. Raises SlowDown when full, TryAgain when it cannot be written."""
         ...
 
     def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:

@@ -1,7 +1,7 @@
 """An aggregation: one feature, defined once, folded the same online and offline.
 
 `update` may change the state in place; it returns the state to go on with. States are made of lists, dicts with string
-keys, strings, bytes, ints, floats and None only, so that packing is exact: unpack(pack(state)) folds on to the same bytes.
+keys, strings, bytes, ints, floats and None only, so that packing is exact: a state unpacked folds on to the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ State = Any
 
 
 class Aggregation(Protocol):
-    """Folds events of one entity into a state. Implementations are frozen dataclasses: parameters are part of the version.
+    """Folds events of one entity into a state. Implementations are frozen dataclasses: parameters version the state.
 
     version: raised by hand when the meaning of the state changes though the parameters do not.
     """
@@ -30,7 +30,7 @@ class Aggregation(Protocol):
         ...
 
     def merge(self, left: State, right: State) -> State:
-        """Return the state of both's events, without changing either. Associative and commutative; initialize() is neutral."""
+        """Return the state of both's events, changing neither. Associative, commutative; initialize() is neutral."""
         ...
 
     def result(self, state: State, now_ms: int) -> dict[str, float] | list[Any]:
