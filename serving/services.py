@@ -1,0 +1,54 @@
+"""Everything a request may need, wired once by `serving.app` and handed to the routers as `request.app.state.services`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from serving.catalogue_holder import CatalogueHolder
+from streams.event_log.protocol import EventLog
+from streams.settings import Settings
+from streams.stores.blobs import BlobStore
+from streams.stores.protocol import DurableStore, StateStore
+
+if TYPE_CHECKING:
+    from serving.homepage import HomepageService
+    from serving.impression_log import ImpressionLog
+    from serving.ingest import Ingest
+    from serving.models.holder import ModelHolder
+    from serving.page_cache import PageCache
+    from serving.pages.builder import PageParams
+    from serving.titles import TitleBoard
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The wired services of one serving process.
+
+    log, hot, durable: engines that may be away; each call on them raises TryAgain (or SlowDown) then, and works again
+    once they are back. They block: routers call them from plain `def` handlers (which run in a thread).
+    catalogue, titles, models: holders whose `.current` is swapped whole by background refreshes.
+    ingest: `await ingest.submit(events)`; impressions: `impressions.find(page_id)` (blocking);
+    homepage: `await homepage.serve(...)`. clock_ms: Unix time in ms.
+    """
+
+    settings: Settings
+    log: EventLog
+    hot: StateStore
+    durable: DurableStore
+    sql: sa.Engine
+    blobs: BlobStore
+    catalogue: CatalogueHolder
+    titles: TitleBoard
+    models: ModelHolder
+    page_params: PageParams
+    page_cache: PageCache
+    homepage: HomepageService
+    ingest: Ingest
+    impressions: ImpressionLog
+    clock_ms: Callable[[], int]
+    problems: Callable[[], dict[str, str]]
+    """What is away or refused now, by part ("log", "hot", "durable", "catalogue", "model", "impressions"); empty when all is well."""
