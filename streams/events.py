@@ -30,7 +30,7 @@ EventType = Literal[
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 
 MAX_ID_BYTES: Final = 128
-"""Ids are keys of every store; LMDB, the strictest, holds keys of 511 bytes, of which a title uses some for suffixes."""
+"""Ids are keys of every store; LMDB, the strictest, holds keys of 511 bytes, some of which are for suffixes."""
 
 MAX_EVENT_BYTES: Final = 16 * 1024
 MAX_CONTEXT_ENTRIES: Final = 32

@@ -19,7 +19,9 @@ FORMAT: Final = 1
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A model's manifest. files: sha256 by file name (`model.onnx`, `neighbours.npy` int32 [V, K] and
-    `neighbour_scores.npy` float32 [V, K]). metrics: from the run's evaluation. dataset: content address of what it was trained on."""
+    `neighbour_scores.npy` float32 [V, K]). metrics: from the run's evaluation.
+    dataset: content address of what it was trained on.
+    """
 
     format: int = FORMAT
     name: str

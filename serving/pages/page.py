@@ -21,7 +21,7 @@ RowKind = Literal[
 
 
 class PageTitle(msgspec.Struct, frozen=True, gc=False):
-    """A title on a page. reason: a sentence for the member. propensity: the probability that it stands where it does."""
+    """A title on a page. reason: a sentence for the member. propensity: the probability of its standing there."""
 
     item_id: str
     title: str
