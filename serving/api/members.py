@@ -1,0 +1,76 @@
+"""Members: who there is, and each one's live features."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+from streams.features.member import MEMBER
+
+from serving.api.dependencies import NOT_FOUND, PROBLEMS, ServicesDep, check_id
+from serving.problems import NotFound
+from serving.services import Services
+from streams.positions import unpack_position
+from streams.stores.protocol import position_of
+
+router = APIRouter(tags=["members"])
+
+
+class Features(BaseModel):
+    """A member's features now. position: the log position that they include; age_ms: since the newest event's time."""
+
+    member_id: str
+    view: str
+    version: str
+    source: str
+    position: int
+    epoch: int
+    offset: int
+    newest_event_time_ms: int
+    age_ms: int
+    features: dict[str, Any]
+
+
+class Members(BaseModel):
+    """Ids of members, the most recently seen first."""
+
+    members: list[str]
+
+
+@router.get("/v1/members", summary="Members seen lately", responses=PROBLEMS)
+def list_members(services: ServicesDep, limit: Annotated[int, Query(ge=1, le=1_000)] = 50) -> Members:
+    """Return ids of members who have events."""
+    return Members(members=services.durable.member_ids(limit))
+
+
+@router.get("/v1/members/{member_id}/features", summary="A member's live features", responses=PROBLEMS | NOT_FOUND)
+def member_features(member_id: str, services: ServicesDep) -> Features:
+    """Return every feature's value now, as the model sees it, with the log position and age of the state."""
+    value, source = _read_state(services, check_id("member_id", member_id))
+    state, now_ms = MEMBER.unpack(value), services.clock_ms()
+    epoch, offset = unpack_position(state.position)
+    return Features(
+        member_id=member_id,
+        view=MEMBER.name,
+        version=f"{MEMBER.fingerprint:08x}",
+        source=source,
+        position=state.position,
+        epoch=epoch,
+        offset=offset,
+        newest_event_time_ms=state.watermark_ms,
+        age_ms=max(0, now_ms - state.watermark_ms),
+        features=MEMBER.result(state, now_ms),
+    )
+
+
+def _read_state(services: Services, member_id: str) -> tuple[bytes, str]:
+    """Return a member's packed state and the store it came from. Raises NotFound for a member without events."""
+    key = member_id.encode()
+    found = services.hot.get(MEMBER.name, [key])[0]
+    if found is not None:
+        return found, "hot"
+    found = services.durable.get(MEMBER.name, [key])[0]
+    if found is None or not position_of(found):
+        raise NotFound("member_id", f"no events of member {member_id!r} are known; send some to /v1/events first")
+    return found, "durable"
