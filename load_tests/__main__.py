@@ -1,0 +1,62 @@
+"""`make load-test`: hold a platform against its service levels, open-loop; the exit code is the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import typer
+from rich.console import Console
+
+from load_tests.client import connect
+from load_tests.platform import running_platform
+from load_tests.report import Result, as_json, as_table, plot
+from load_tests.scenarios import SCENARIOS
+from load_tests.verdict import Slo, read_slos
+
+CONNECTIONS = 256
+SLO_FILE = Path(__file__).parent / "slo.toml"
+
+
+def run(
+    url: Annotated[str | None, typer.Option(help="A running platform; one is started for this run otherwise")] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(SCENARIOS)}")] = None,
+    slo: Annotated[Path, typer.Option(help="The service levels", exists=True)] = SLO_FILE,
+    data: Annotated[Path | None, typer.Option(help="MovieLens folder for the platform started")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for load-test.json and load-test.png")] = Path("results"),
+    seed: Annotated[int, typer.Option(help="Of arrivals and choices")] = 1,
+) -> None:
+    """Measure each scenario; exit with 1 if a service level is not met."""
+    console = Console()
+    levels = [level for level in read_slos(slo) if not scenario or level.scenario in scenario]
+    if not levels:
+        raise typer.BadParameter(f"no scenario of {slo.name} is named so", param_hint="--scenario")
+    with running_platform(url, data) as base:
+        results = asyncio.run(_measure(base, levels, seed, console))
+    console.print(as_table(results))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "load-test.json").write_text(as_json(results))
+    plot(results, out / "load-test.png")
+    console.print(f"written: {out / 'load-test.json'}, {out / 'load-test.png'}")
+    raise typer.Exit(any(result.violations for result in results))
+
+
+async def _measure(base: str, levels: list[Slo], seed: int, console: Console) -> list[Result]:
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
+        target = await connect(session, base)
+        results = []
+        for level in levels:
+            with console.status(f"{level.scenario}: {level.load.rate:g} a second for {level.load.seconds:g} s"):
+                measured = await SCENARIOS[level.scenario](target, level.load, random.Random(seed))
+            results.append(Result(level, measured))
+            counted = ", ".join(f"{count} {kind}" for kind, count in measured.outcomes.most_common())
+            console.print(f"{level.scenario}: {counted}")
+    return results
+
+
+if __name__ == "__main__":
+    typer.run(run)
