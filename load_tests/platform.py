@@ -24,7 +24,7 @@ DEFAULT_DATA: Final = Path(__file__).resolve().parents[2] / "shared" / "data" / 
 
 @contextmanager
 def running_platform(url: str | None, data: Path | None) -> Iterator[str]:
-    """Yield the URL of a ready platform: `url` if given, else one started for this run. Raises RuntimeError if it fails."""
+    """Yield the URL of a ready platform: `url` if given, else one started for this run. RuntimeError if it fails."""
     if url is not None:
         wait_until_ready(url, None)
         yield url.rstrip("/")
