@@ -102,3 +102,7 @@ class DurableStore(StateStore, Protocol):
     def member_ids(self, limit: int) -> list[str]:
         """Return up to `limit` ids of known members, the most recently seen first."""
         ...
+
+    def forget(self, member_id: str) -> int:
+        """Delete a member's history and profile; return how many rows there were."""
+        ...

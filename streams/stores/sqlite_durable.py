@@ -1,0 +1,218 @@
+"""The embedded durable store: SQLite, shared by every process of one machine.
+
+What it holds survives the death of any process, and the loss of power too when `sync` is on. Writers take turns;
+readers wait for nobody.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from streams.positions import NOTHING
+from streams.stores.entries import check_entries
+from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of
+from streams.stores.sqlite_connections import SqliteConnections
+
+SCHEMA_VERSION: Final = 1
+READ_TIMEOUT_MS: Final = 250
+"""A read waits this long for a lock (SQLite needs one to recover its log): a homepage waits for it at worst."""
+
+WRITE_TIMEOUT_MS: Final = 2_000
+"""A write waits this long for other writers; a batch of thousands takes a tenth of that."""
+
+KEYS_PER_STATEMENT: Final = 500
+"""SQLite takes 999 parameters in its oldest builds."""
+
+SCAN_CHUNK: Final = 500
+"""States read at once in a scan; between chunks no lock is held and the log can be checkpointed."""
+
+_SCHEMA: Final = """
+CREATE TABLE states (
+    kind TEXT NOT NULL,
+    key BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (kind, key)
+);
+CREATE TABLE history (
+    member_id TEXT NOT NULL,
+    event_time_ms INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    item_id TEXT NOT NULL,
+    value REAL,
+    PRIMARY KEY (member_id, event_time_ms, position)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX history_identity ON history (member_id, position);
+CREATE TABLE profiles (
+    member_id TEXT NOT NULL PRIMARY KEY,
+    country TEXT NOT NULL,
+    device TEXT NOT NULL,
+    first_seen_ms INTEGER NOT NULL,
+    last_seen_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX profiles_by_last_seen ON profiles (last_seen_ms)
+"""
+
+_PUT: Final = """
+INSERT INTO states (kind, key, position, value) VALUES (?, ?, ?, ?)
+ON CONFLICT (kind, key) DO UPDATE SET position = excluded.position, value = excluded.value
+WHERE excluded.position > position
+"""
+
+_APPEND_HISTORY: Final = """
+INSERT INTO history (member_id, position, event_time_ms, type, item_id, value) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+"""
+
+_HISTORY: Final = """
+SELECT member_id, position, event_time_ms, type, item_id, value FROM history
+WHERE member_id = ? ORDER BY event_time_ms DESC, position DESC LIMIT ?
+"""
+
+_PUT_PROFILE: Final = """
+INSERT INTO profiles (member_id, country, device, first_seen_ms, last_seen_ms) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (member_id) DO UPDATE SET
+    country = CASE WHEN excluded.country != '' AND (country = '' OR excluded.last_seen_ms >= last_seen_ms)
+        THEN excluded.country ELSE country END,
+    device = CASE WHEN excluded.device != '' AND (device = '' OR excluded.last_seen_ms >= last_seen_ms)
+        THEN excluded.device ELSE device END,
+    first_seen_ms = min(first_seen_ms, excluded.first_seen_ms),
+    last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)
+"""
+
+
+class SqliteDurableStore:
+    """A DurableStore in one SQLite file. Every call may raise TryAgain; writes raise SlowDown when the disk is full."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sync: bool = True,
+        read_timeout_ms: int = READ_TIMEOUT_MS,
+        write_timeout_ms: int = WRITE_TIMEOUT_MS,
+    ) -> None:
+        self._connections = SqliteConnections(
+            path,
+            _SCHEMA,
+            SCHEMA_VERSION,
+            sync=sync,
+            read_timeout_ms=read_timeout_ms,
+            write_timeout_ms=write_timeout_ms,
+        )
+
+    def get(self, kind: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values in the order of the keys, None where absent or deleted."""
+        with self._connections.reading() as connection:
+            found = _select(connection, "value", kind, keys)
+        return [_live(found.get(key)) for key in keys]
+
+    def positions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
+        """Return the position of each key's state (a tombstone's too), NOTHING where there never was one."""
+        with self._connections.reading() as connection:
+            found = _select(connection, "position", kind, keys)
+        return [found.get(key, NOTHING) for key in keys]
+
+    def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
+        """Write each entry whose position is higher than the stored one, all in one transaction."""
+        check_entries(entries)
+        if not entries:
+            return []
+        with self._connections.writing() as connection:
+            stored = _select(connection, "position", kind, [key for key, _ in entries])
+            written = [_advance(stored, key, position_of(value)) for key, value in entries]
+            rows = (
+                (kind, key, position_of(value), value)
+                for (key, value), newer in zip(entries, written, strict=True)
+                if newer
+            )
+            connection.executemany(_PUT, rows)
+        return written
+
+    def scan(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) of every state of a kind in key order; each chunk of SCAN_CHUNK is of one moment."""
+        after = b""
+        while chunk := self._chunk(kind, after):
+            yield from chunk
+            after = chunk[-1][0]
+
+    def append_history(self, rows: Sequence[HistoryRow]) -> None:
+        """Add rows; one already there (same member and position) stays as it is."""
+        if rows:
+            tuples = sorted(map(msgspec.structs.astuple, rows), key=_member_and_position)  # neighbours share pages
+            with self._connections.writing() as connection:
+                connection.executemany(_APPEND_HISTORY, tuples)
+
+    def history(self, member_id: str, limit: int) -> list[HistoryRow]:
+        """Return the member's newest rows by event time, newest first."""
+        with self._connections.reading() as connection:
+            return [HistoryRow(*row) for row in connection.execute(_HISTORY, (member_id, max(limit, 0)))]
+
+    def put_profiles(self, profiles: Sequence[Profile]) -> None:
+        """Write profiles, keeping the earlier first_seen_ms and the later last_seen_ms of what is stored.
+
+        A country or device replaces a stored one unless it is empty or was seen earlier.
+        """
+        if profiles:
+            with self._connections.writing() as connection:
+                connection.executemany(_PUT_PROFILE, map(msgspec.structs.astuple, profiles))
+
+    def profile(self, member_id: str) -> Profile | None:
+        """Return a member's profile, None for one never seen."""
+        with self._connections.reading() as connection:
+            row = connection.execute("SELECT * FROM profiles WHERE member_id = ?", (member_id,)).fetchone()
+        return Profile(*row) if row else None
+
+    def member_ids(self, limit: int) -> list[str]:
+        """Return up to `limit` ids of known members, the most recently seen first."""
+        query = "SELECT member_id FROM profiles ORDER BY last_seen_ms DESC, member_id DESC LIMIT ?"
+        with self._connections.reading() as connection:
+            return [row[0] for row in connection.execute(query, (max(limit, 0),))]
+
+    def forget(self, member_id: str) -> int:
+        """Delete a member's history and profile; return how many rows there were."""
+        with self._connections.writing() as connection:
+            rows = connection.execute("DELETE FROM history WHERE member_id = ?", (member_id,)).rowcount
+            return rows + connection.execute("DELETE FROM profiles WHERE member_id = ?", (member_id,)).rowcount
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connections.close()
+
+    def _chunk(self, kind: str, after: bytes) -> list[tuple[bytes, bytes]]:
+        query = "SELECT key, value FROM states WHERE kind = ? AND key > ? AND length(value) > ? ORDER BY key LIMIT ?"
+        with self._connections.reading() as connection:
+            return connection.execute(query, (kind, after, POSITION_BYTES, SCAN_CHUNK)).fetchall()
+
+
+def _select(connection: sqlite3.Connection, column: str, kind: str, keys: Sequence[bytes]) -> dict[bytes, Any]:
+    """Return a column of the states that exist, by key."""
+    found: dict[bytes, Any] = {}
+    for start in range(0, len(keys), KEYS_PER_STATEMENT):
+        some = keys[start : start + KEYS_PER_STATEMENT]
+        marks = ",".join("?" * len(some))
+        query = f"SELECT key, {column} FROM states WHERE kind = ? AND key IN ({marks})"  # noqa: S608 - no input in it
+        found.update(connection.execute(query, (kind, *some)).fetchall())
+    return found
+
+
+def _advance(stored: dict[bytes, int], key: bytes, position: int) -> bool:
+    """Note a write of `position` to `key` if it is newer than what is stored; return whether it is."""
+    newer = position > stored.get(key, NOTHING)
+    if newer:
+        stored[key] = position
+    return newer
+
+
+def _live(value: bytes | None) -> bytes | None:
+    return value if value is not None and len(value) > POSITION_BYTES else None
+
+
+def _member_and_position(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row[:2]
