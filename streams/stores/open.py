@@ -12,7 +12,7 @@ from streams.stores.sqlite_durable import SqliteDurableStore
 
 
 def open_hot(settings: Settings) -> StateStore:
-    """Return the store of `settings.hot_url`; it opens its files on first use. Raises FixRequest for unknown schemes."""
+    """Return the store of `settings.hot_url`; it opens its files on first use. FixRequest for unknown schemes."""
     if settings.scheme_of(settings.hot_url) == "embedded":
         return EmbeddedHotStore(settings.path_of(settings.hot_url), settings.hot_max_bytes)
     raise _unknown("MARQUEE_HOT_URL", settings.hot_url, ["embedded:"])

@@ -84,7 +84,7 @@ class DurableStore(StateStore, Protocol):
     """A state store that survives the hot one, with each member's profile and history by time."""
 
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
-        """Add rows; one already there (same member and position) stays as it is."""
+        """Add rows; one already there (same member, event time and position) stays as it is."""
         ...
 
     def history(self, member_id: str, limit: int) -> list[HistoryRow]:

@@ -31,6 +31,8 @@ KEYS_PER_STATEMENT: Final = 500
 SCAN_CHUNK: Final = 500
 """States read at once in a scan; between chunks no lock is held and the log can be checkpointed."""
 
+# A history row's identity is (member_id, position). A position names one record of the log, whose event time never
+# changes, so the clustered key below holds that identity without an index of its own, which would double an insert.
 _SCHEMA: Final = """
 CREATE TABLE states (
     kind TEXT NOT NULL,
@@ -48,7 +50,6 @@ CREATE TABLE history (
     value REAL,
     PRIMARY KEY (member_id, event_time_ms, position)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX history_identity ON history (member_id, position);
 CREATE TABLE profiles (
     member_id TEXT NOT NULL PRIMARY KEY,
     country TEXT NOT NULL,
@@ -143,7 +144,7 @@ class SqliteDurableStore:
             after = chunk[-1][0]
 
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
-        """Add rows; one already there (same member and position) stays as it is."""
+        """Add rows; one already there (same member, event time and position) stays as it is."""
         if rows:
             tuples = sorted(map(msgspec.structs.astuple, rows), key=_member_and_position)  # neighbours share pages
             with self._connections.writing() as connection:
