@@ -1,0 +1,92 @@
+"""After the chaos: is everything what a clean offline replay of the log gives, byte for byte?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from streams.features.replay import replay
+from streams.warehouse import read_topic
+
+from streams import topics
+from streams.catalogue import Catalogue
+from streams.event_log.protocol import Batch, EventLog
+from streams.stores.protocol import DurableStore, StateStore
+
+READ_RECORDS = 5_000
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared, and every difference found (bounded to a few of each kind)."""
+
+    records: int
+    distinct_events: int
+    duplicates: int
+    states: dict[str, int]
+    history_rows: int
+    warehouse_rows: int
+    differences: list[str]
+
+
+def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: DurableStore, warehouse: Path) -> Comparison:
+    """Return how the stores and the warehouse differ from the log's clean replay; nothing may."""
+    batches = list(read_batches(log, topics.MEMBER_EVENTS))
+    offline = replay(batches, catalogue)
+    differences: list[str] = []
+    for kind, expected in offline.items():
+        for name, store in (("hot", hot), ("durable", durable)):
+            differences += _states_differ(f"{name} {kind}", expected, dict(store.scan(kind)))
+    ids = Counter(_ids(batches))
+    history = sum(len(durable.history(member, 1_000_000)) for member in durable.member_ids(1_000_000))
+    if history != len(ids):
+        differences.append(f"history has {history} rows for {len(ids)} distinct events")
+    stored = _warehouse_offsets(warehouse)
+    differences += _offsets_differ(batches, stored)
+    return Comparison(
+        records=sum(ids.values()),
+        distinct_events=len(ids),
+        duplicates=sum(ids.values()) - len(ids),
+        states={kind: len(states) for kind, states in offline.items()},
+        history_rows=history,
+        warehouse_rows=sum(stored.values()),
+        differences=differences,
+    )
+
+
+def read_batches(log: EventLog, topic: str) -> Iterator[Batch]:
+    """Yield a topic from start to end, partition by partition."""
+    for partition in range(log.partition_count(topic)):
+        offset = log.start_offset(topic, partition)
+        while records := log.read(topic, partition, offset, READ_RECORDS):
+            yield Batch(topic, partition, log.epoch(topic), records)
+            offset = records[-1].offset + 1
+
+
+def _states_differ(name: str, expected: dict[bytes, bytes], found: dict[bytes, bytes]) -> list[str]:
+    missing = [key for key in expected if key not in found]
+    extra = [key for key in found if key not in expected]
+    other = [key for key, value in expected.items() if key in found and found[key] != value]
+    said = ((missing, "missing"), (extra, "not in the replay"), (other, "different"))
+    return [f"{name}: {len(keys)} states {what}, such as {keys[0]!r}" for keys, what in said if keys]
+
+
+def _ids(batches: Iterable[Batch]) -> Iterator[str]:
+    for batch in batches:
+        for record in batch.records:
+            yield msgspec.json.decode(record.value)["event_id"]
+
+
+def _warehouse_offsets(warehouse: Path) -> Counter[tuple[int, int]]:
+    table = read_topic(warehouse, topics.MEMBER_EVENTS, columns=["partition", "offset"])
+    return Counter(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
+
+
+def _offsets_differ(batches: Iterable[Batch], stored: Counter[tuple[int, int]]) -> list[str]:
+    expected = {(batch.partition, record.offset) for batch in batches for record in batch.records}
+    lost, twice = expected - set(stored), [place for place, count in stored.items() if count > 1]
+    said = ((sorted(lost), "lost"), (sorted(set(stored) - expected), "not in the log"), (twice, "more than once"))
+    return [f"warehouse: {len(places)} rows {what}, such as {places[0]}" for places, what in said if places]
