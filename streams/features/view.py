@@ -1,0 +1,281 @@
+"""A view: the features of one kind of entity, folded together into one state, packed into one value.
+
+A packed state is: position (8 bytes, big-endian), fingerprint of the view (4 bytes, big-endian), and a MessagePack array
+of the watermark and each aggregation's state. The fingerprint covers every definition and parameter that shapes the
+state, so a state of another version is never misread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from struct import Struct
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.errors import Corrupt
+from streams.events import EVENT_TYPES, Event
+from streams.features import strength
+from streams.features.aggregation import Aggregation, Derived, State
+from streams.features.recent_events import RecentEvents
+from streams.positions import NOTHING
+from streams.stores.protocol import POSITION_BYTES
+
+_HEADER: Final = Struct(">QI")
+_encoder = msgspec.msgpack.Encoder()
+
+PLANS_KEPT: Final = 64
+"""Vector plans remembered: one for each model or caller with its own list of feature names; a few are in use at a time."""
+
+
+class OtherVersion(Corrupt):
+    """A state was packed by another version of its view; it must be rebuilt from the log or the history."""
+
+
+class EntityState(msgspec.Struct, gc=False):
+    """An entity's features. position: of the newest message in it. watermark_ms: highest event time, 0 for none.
+
+    parts: the states of the view's aggregations, in the view's order.
+    """
+
+    position: int
+    watermark_ms: int
+    parts: list[State]
+
+
+Update = Callable[[State, Event, tuple[str, ...]], State]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Features of one kind of entity, folded from one topic.
+
+    aggregations: by name; the name starts the feature names. derived: computed when read. distinct: the name of the
+    aggregation that remembers event ids, if the view takes a repeated event id for a client's retry. ttl_ms: an entity
+    without events for so long starts anew, and events older than that are not folded in; None for never.
+    """
+
+    name: str
+    topic: str
+    aggregations: dict[str, Aggregation]
+    derived: tuple[Derived, ...] = ()
+    distinct: str | None = None
+    ttl_ms: int | None = None
+    fingerprint: int = field(init=False)
+    slots: dict[str, int] = field(init=False, repr=False)
+    _updates: dict[str, tuple[tuple[int, Update], ...]] = field(init=False, repr=False)
+    _initial: tuple[Callable[[], State], ...] = field(init=False, repr=False)
+    _distinct_slot: int = field(init=False, repr=False)
+    _is_new: Callable[[State, str], bool] | None = field(init=False, repr=False)
+    _ttl_ms: int = field(init=False, repr=False)
+    _decoder: msgspec.msgpack.Decoder[Any] = field(init=False, repr=False)
+    _plan: Callable[[tuple[str, ...]], VectorPlan] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        names = list(self.aggregations)
+        keeper = self.aggregations[self.distinct] if self.distinct else None
+        if keeper is not None and not isinstance(keeper, RecentEvents):
+            raise TypeError(f"{self.distinct} does not remember event ids")
+        for name, value in {
+            "fingerprint": _fingerprint(self),
+            "slots": {name: slot for slot, name in enumerate(names)},
+            "_updates": {event_type: self._updates_for(event_type) for event_type in EVENT_TYPES},
+            "_initial": tuple(aggregation.initialize for aggregation in self.aggregations.values()),
+            "_distinct_slot": names.index(self.distinct) if self.distinct else 0,
+            "_is_new": keeper.add if keeper else None,
+            "_ttl_ms": self.ttl_ms if self.ttl_ms is not None else 1 << 62,
+            "_decoder": msgspec.msgpack.Decoder(_state_type(self.aggregations.values())),
+            "_plan": lru_cache(maxsize=PLANS_KEPT)(lambda names: VectorPlan(self, names)),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def _updates_for(self, event_type: str) -> tuple[tuple[int, Update], ...]:
+        return tuple(
+            (slot, aggregation.update)
+            for slot, (name, aggregation) in enumerate(self.aggregations.items())
+            if event_type in aggregation.types and name != self.distinct
+        )
+
+    def initialize(self) -> EntityState:
+        """Return the state of no events, at position NOTHING."""
+        return EntityState(NOTHING, 0, [initialize() for initialize in self._initial])
+
+    def fold(self, state: EntityState, event: Event, position: int, genres: tuple[str, ...]) -> bool:
+        """Fold the event at `position` into `state`, in place; `genres` are its title's.
+
+        Return False, having changed nothing, if the state covers the position already; and False, having advanced the
+        position only, if the event id is one that the state remembers.
+        """
+        if position <= state.position:
+            return False
+        state.position = position
+        parts = state.parts
+        if self._is_new is not None and not self._is_new(parts[self._distinct_slot], event.event_id):
+            return False
+        ahead_ms = event.event_time_ms - state.watermark_ms
+        if ahead_ms > 0:
+            if ahead_ms > self._ttl_ms:
+                self._start_anew(state, event)
+                parts = state.parts
+            state.watermark_ms = event.event_time_ms
+        elif -ahead_ms > self._ttl_ms:
+            return True
+        for slot, update in self._updates[event.type]:
+            parts[slot] = update(parts[slot], event, genres)
+        return True
+
+    def _start_anew(self, state: EntityState, event: Event) -> None:
+        """Forget everything but the event ids, which tell retries of what came lately."""
+        remembered = state.parts[self._distinct_slot]
+        state.parts = [initialize() for initialize in self._initial]
+        if self.distinct:
+            state.parts[self._distinct_slot] = remembered
+
+    def expired(self, state: EntityState, now_ms: int) -> bool:
+        """Return whether the entity has had no event for longer than the view's TTL."""
+        return now_ms - state.watermark_ms > self._ttl_ms
+
+    def pack(self, state: EntityState) -> bytes:
+        """Return the stored form of a state."""
+        return _HEADER.pack(state.position, self.fingerprint) + _encoder.encode([state.watermark_ms, *state.parts])
+
+    def unpack(self, value: bytes) -> EntityState:
+        """Return a state from its stored form. Raises OtherVersion if another version of the view packed it, else Corrupt."""
+        if len(value) <= _HEADER.size:
+            raise Corrupt(f"a {self.name} state has {len(value)} bytes")
+        position, fingerprint = _HEADER.unpack_from(value)
+        if fingerprint != self.fingerprint:
+            raise OtherVersion(f"a {self.name} state has fingerprint {fingerprint:08x}, not {self.fingerprint:08x}")
+        try:
+            watermark_ms, *parts = self._decoder.decode(memoryview(value)[_HEADER.size :])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Corrupt(f"a {self.name} state cannot be read: {error}") from None
+        return EntityState(position, watermark_ms, parts)
+
+    def merge(self, states: Sequence[EntityState]) -> EntityState:
+        """Return the state of all events of `states`, which share none; the position is the highest. Changes none of them."""
+        if not states:
+            return self.initialize()
+        merged = states[0]
+        for state in states[1:]:
+            merged = EntityState(
+                max(merged.position, state.position),
+                max(merged.watermark_ms, state.watermark_ms),
+                [
+                    aggregation.merge(left, right)
+                    for aggregation, left, right in zip(
+                        self.aggregations.values(), merged.parts, state.parts, strict=True
+                    )
+                ],
+            )
+        return merged
+
+    def result(self, state: EntityState, now_ms: int) -> dict[str, float | list[Any]]:
+        """Return all features by name at `now_ms`: scalars that are not zero, and lists (under the aggregation's name)."""
+        values: dict[str, float | list[Any]] = {}
+        for (name, aggregation), part in zip(self.aggregations.items(), state.parts, strict=True):
+            result = aggregation.result(part, now_ms)
+            if isinstance(result, list):
+                values[name] = result
+            else:
+                values.update({full_name(name, suffix): value for suffix, value in result.items()})
+        if state.position != NOTHING:
+            for derived in self.derived:
+                values.update(derived.result(self._sources(derived, state), state.watermark_ms, now_ms))
+        return values
+
+    def _sources(self, derived: Derived, state: EntityState) -> list[State]:
+        return [state.parts[self.slots[name]] for name in derived.reads]
+
+    def feature_names(self, genres: Sequence[str]) -> list[str]:
+        """Return the names of all scalar features, given the genres of the catalogue."""
+        names = [
+            full_name(name, suffix)
+            for name, aggregation in self.aggregations.items()
+            for suffix in aggregation.names(tuple(genres))
+        ]
+        return names + [name for derived in self.derived for name in derived.names()]
+
+    def vector(self, state: EntityState, names: Sequence[str], now_ms: int) -> NDArray[np.float32]:
+        """Return the features `names` at `now_ms`, float32 [len(names)]; 0.0 for those that are unknown or missing."""
+        return np.array(self._plan(tuple(names)).values(state, now_ms), dtype=np.float32)
+
+    def vector_plan(self, names: Sequence[str]) -> VectorPlan:
+        """Return the plan by which `vector` reads the features `names`; keep it to save the look-up."""
+        return self._plan(tuple(names))
+
+
+class VectorPlan:
+    """How to read a list of features from a state: which aggregations to ask, and where each value goes."""
+
+    def __init__(self, view: View, names: tuple[str, ...]) -> None:
+        places = {name: place for place, name in enumerate(names)}
+        self._width = len(names)
+        self._kept: list[tuple[int, Callable[[State, int], Any], dict[str, int]]] = []
+        for slot, (name, aggregation) in enumerate(view.aggregations.items()):
+            wanted = {_suffix(name, full): place for full, place in places.items() if _belongs(name, full)}
+            if wanted and aggregation.names(("a genre",)):
+                self._kept.append((slot, aggregation.result, wanted))
+        self._derived = [
+            (derived, [view.slots[name] for name in derived.reads], places)
+            for derived in view.derived
+            if any(name in places for name in derived.names())
+        ]
+
+    def values(self, state: EntityState, now_ms: int) -> list[float]:
+        """Return the features in the order of the names."""
+        row = [0.0] * self._width
+        parts = state.parts
+        for slot, result, places in self._kept:
+            for suffix, value in result(parts[slot], now_ms).items():
+                place = places.get(suffix)
+                if place is not None:
+                    row[place] = value
+        if state.position != NOTHING:
+            for derived, slots, places in self._derived:
+                values = derived.result([parts[slot] for slot in slots], state.watermark_ms, now_ms)
+                for name, value in values.items():
+                    place = places.get(name)
+                    if place is not None:
+                        row[place] = value
+        return row
+
+
+def full_name(name: str, suffix: str) -> str:
+    """Return a feature's name from its aggregation's name and the suffix.
+
+    >>> full_name("count", "play:7d"), full_name("age_days", "")
+    ('count:play:7d', 'age_days')
+    """
+    return f"{name}:{suffix}" if suffix else name
+
+
+def _belongs(name: str, full: str) -> bool:
+    return full == name or full.startswith(f"{name}:")
+
+
+def _suffix(name: str, full: str) -> str:
+    return full[len(name) + 1 :]
+
+
+def _state_type(aggregations: Any) -> Any:
+    return tuple[(int, *(aggregation.state_type for aggregation in aggregations))]  # type: ignore[misc]  # built at run time
+
+
+def _fingerprint(view: View) -> int:
+    text = repr(
+        (
+            view.name,
+            view.ttl_ms,
+            view.distinct,
+            [(name, repr(aggregation), aggregation.version) for name, aggregation in view.aggregations.items()],
+            EVENT_TYPES,
+            strength.PARAMETERS,
+        )
+    )
+    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
