@@ -38,6 +38,9 @@ MIN_EVENT_TIME_MS: Final = 0
 MAX_EVENT_TIME_MS: Final = 4_102_444_800_000
 """2100-01-01. Later times are mistakes of unit (microseconds) or of clocks, and would pin every watermark."""
 
+MAX_ROW_POSITION: Final = 2**31 - 1
+"""Positions are 32-bit integers in every store that keeps them in a column."""
+
 
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One thing a member did.
@@ -94,6 +97,8 @@ def check_event(event: Event) -> None:
         raise Undeliverable("bad-time", "event_time_ms must be Unix time in milliseconds, between 1970 and 2100")
     if event.value is not None and not (math.isfinite(event.value) and abs(event.value) <= 1e9):
         raise Undeliverable("bad-value", "value must be a finite number of at most 1e9 in size")
+    if event.position is not None and not 0 <= event.position <= MAX_ROW_POSITION:
+        raise Undeliverable("bad-value", f"position must be between 0 and {MAX_ROW_POSITION}")
     if len(event.context) > MAX_CONTEXT_ENTRIES:
         raise Undeliverable("bad-value", f"context may have {MAX_CONTEXT_ENTRIES} entries")
 
