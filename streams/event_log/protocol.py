@@ -55,7 +55,9 @@ class Consumer(Protocol):
     def poll(self, max_records: int, timeout_s: float) -> list[Batch]:
         """Return the next batches, at most `max_records` records in all; empty after `timeout_s` without any.
 
-        Also keeps the membership alive and rebalances; `assignment` may differ after it.
+        Also keeps the membership alive and rebalances; `assignment` may differ after it. With `max_records` 0 it does
+        only that. Raises Fenced once if others took over in the meantime, or a topic was recreated: the caller drops
+        what it holds, and the next poll joins anew.
         """
         ...
 
@@ -65,6 +67,10 @@ class Consumer(Protocol):
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Record the next offset to read of each partition. Raises Fenced if a partition is no longer owned."""
+        ...
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Read on from `offset` of a partition that this member owns. Raises Fenced if it does not."""
         ...
 
     def close(self) -> None:
@@ -87,6 +93,10 @@ class EventLog(Protocol):
         """Return the topic's epoch, from 1; a recreated topic has a higher one."""
         ...
 
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic and its records. Raises FixRequest for an unknown topic."""
+        ...
+
     def append(self, topic: str, messages: Sequence[Message]) -> list[Appended]:
         """Append all messages or none, durably. Raises SlowDown when full, TryAgain when it cannot be written."""
         ...
@@ -101,6 +111,14 @@ class EventLog(Protocol):
 
     def end_offset(self, topic: str, partition: int) -> int:
         """Return the offset that the next record will get."""
+        ...
+
+    def delete_records(self, topic: str, partition: int, before_offset: int) -> int:
+        """Delete a partition's records below `before_offset`; return how many there were."""
+        ...
+
+    def enforce_retention(self, now_ms: int) -> int:
+        """Delete what retention no longer keeps; return how many records. 0 from an engine that does so by itself."""
         ...
 
     def committed(self, group: str, partition: TopicPartition) -> int | None:

@@ -1,0 +1,46 @@
+"""The event log that the settings name."""
+
+from __future__ import annotations
+
+import logging
+
+from streams import topics
+from streams.errors import FixRequest, SlowDown, TryAgain
+from streams.event_log.embedded import EmbeddedLog
+from streams.event_log.protocol import EventLog
+from streams.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def open_event_log(settings: Settings) -> EventLog:
+    """Return the event log of `settings.log_url`, with the platform's topics in it.
+
+    If it is away for now, its calls raise TryAgain until it is back. Raises FixRequest for a URL of no known engine."""
+    scheme = settings.scheme_of(settings.log_url)
+    if scheme != "embedded":
+        raise FixRequest("MARQUEE_LOG_URL", f"no event log engine is called {scheme!r}; use embedded:<folder>")
+    log = EmbeddedLog(
+        settings.path_of(settings.log_url),
+        max_bytes=settings.log_max_bytes,
+        retention_ms=settings.log_retention_ms,
+        sync=settings.log_sync,
+        session_timeout_ms=settings.session_timeout_ms,
+    )
+    try:
+        ensure_topics(log, settings)
+    except (TryAgain, SlowDown) as error:
+        logger.warning("the event log is not ready yet: %s", error)
+    return log
+
+
+def ensure_topics(log: EventLog, settings: Settings) -> None:
+    """Create the platform's topics where they are missing: all that can be, before it raises for those that cannot."""
+    failure: TryAgain | SlowDown | None = None
+    for topic in topics.ALL:
+        try:
+            log.create_topic(topic, settings.partitions)
+        except (TryAgain, SlowDown) as error:
+            failure = error
+    if failure is not None:
+        raise failure

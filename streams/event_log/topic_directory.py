@@ -1,0 +1,116 @@
+"""Which topics there are, and the last epoch of every topic there ever was.
+
+Epochs must never fall: states in the stores carry them, and would take a recreated topic's records for old ones. So a
+deleted topic's last epoch stays in the directory, and a copy of the epochs lies beside the log's folder, where it
+outlives the folder itself.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from streams.errors import Corrupt, FixRequest
+from streams.event_log.environments import EnvironmentOptions, Handle
+from streams.event_log.topic_files import TopicFiles
+from streams.positions import MAX_EPOCH
+
+MAX_BYTES: Final = 16 << 20
+"""Room for some ten thousand topics."""
+
+_TOPICS: Final = b"topics"
+
+
+class TopicEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A topic's last epoch; its partition count, 0 once it is deleted."""
+
+    epoch: int
+    partitions: int
+
+
+class TopicDirectory:
+    """The topics of a log, in an LMDB environment, with a witness of their epochs in a file beside the log's folder."""
+
+    def __init__(self, path: Path, witness: Path, files: TopicFiles, *, sync: bool) -> None:
+        self._handle = Handle(path, EnvironmentOptions(MAX_BYTES, (_TOPICS,), sync))
+        self._witness = witness
+        self._files = files
+
+    def create(self) -> None:
+        """Make the files, if they are not there."""
+        self._handle.create()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._handle.close()
+
+    def find(self, topic: str) -> TopicEntry | None:
+        """Return what is known of a topic, None if it never was."""
+        with self._handle.use() as opened, opened.env.begin(db=opened.databases[_TOPICS]) as transaction:
+            return _decode(transaction.get(topic.encode()))
+
+    def names(self) -> list[str]:
+        """Return the topics that exist."""
+        with self._handle.use() as opened, opened.env.begin(db=opened.databases[_TOPICS]) as transaction:
+            entries = [(key.decode(), _decode(value)) for key, value in transaction.cursor()]
+        return [name for name, entry in entries if entry and entry.partitions]
+
+    def establish(self, topic: str, partitions: int) -> TopicEntry:
+        """Return the topic's entry; if there is none, or its files are lost, it begins in the next epoch.
+
+        One process at a time does this, files included. Raises FixRequest if it exists with another partition count."""
+        with self._handle.use() as opened, opened.env.begin(write=True, db=opened.databases[_TOPICS]) as transaction:
+            entry = _decode(transaction.get(topic.encode()))
+            if entry and entry.partitions:
+                if entry.partitions != partitions:
+                    raise FixRequest("partitions", f"topic {topic} has {entry.partitions}; that cannot change")
+                if self._files.exist(topic, entry.epoch):
+                    return entry
+            begun = TopicEntry(self._next_epoch(topic, entry), partitions)
+            self._files.make(topic, partitions, begun.epoch)
+            transaction.put(topic.encode(), msgspec.msgpack.encode(begun))
+            return begun
+
+    def retire(self, topic: str) -> None:
+        """Delete a topic and its files, keeping its epoch."""
+        with self._handle.use() as opened, opened.env.begin(write=True, db=opened.databases[_TOPICS]) as transaction:
+            entry = _decode(transaction.get(topic.encode()))
+            if entry:
+                transaction.put(topic.encode(), msgspec.msgpack.encode(TopicEntry(entry.epoch, 0)))
+                self._files.remove(topic)
+
+    def _next_epoch(self, topic: str, entry: TopicEntry | None) -> int:
+        """Return an epoch that the topic never had, witnessed."""
+        epochs = read_witness(self._witness)
+        epoch = max(entry.epoch if entry else 0, epochs.get(topic, 0)) + 1
+        if epoch > MAX_EPOCH:
+            raise FixRequest("topic", f"{topic} was recreated {MAX_EPOCH} times; use another name")
+        write_witness(self._witness, {**epochs, topic: epoch})
+        return epoch
+
+
+def read_witness(path: Path) -> dict[str, int]:
+    """Return the last epoch of each topic, {} without a file. Raises Corrupt, OSError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except FileNotFoundError:
+        return {}
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"{path.name} does not say the topics' epochs: {error}") from None
+
+
+def write_witness(path: Path, epochs: dict[str, int]) -> None:
+    """Replace the file, whole or not at all; durable on return."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(msgspec.json.encode(epochs))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _decode(stored: bytes | None) -> TopicEntry | None:
+    return msgspec.msgpack.decode(stored, type=TopicEntry) if stored is not None else None

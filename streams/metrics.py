@@ -1,0 +1,50 @@
+"""Every metric of the streams floor, named in one place. Times are in seconds, as Prometheus has it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# The event log
+
+LOG_APPENDED: Final = Counter("marquee_log_appended_records", "Records appended, by topic.", ["topic"])
+LOG_REFUSED: Final = Counter(
+    "marquee_log_refused_records", "Records whose append was refused, by topic and error.", ["topic", "error"]
+)
+LOG_USED_BYTES: Final = Gauge("marquee_log_used_bytes", "Bytes that a topic's records take up.", ["topic"])
+LOG_EXPIRED: Final = Counter("marquee_log_expired_records", "Records deleted by retention.")
+
+# Agents
+
+AGENT_RECORDS: Final = Counter(
+    "marquee_agent_records", "Records that an agent has taken in, redelivered ones included.", ["agent", "topic"]
+)
+AGENT_BATCH_SECONDS: Final = Histogram(
+    "marquee_agent_batch_seconds",
+    "Time an agent takes for one batch.",
+    ["agent"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+AGENT_FLUSH_SECONDS: Final = Histogram(
+    "marquee_agent_flush_seconds",
+    "Time an agent takes to make its effects durable.",
+    ["agent"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+AGENT_ERRORS: Final = Counter("marquee_agent_errors", "Errors that made an agent wait, by kind.", ["agent", "error"])
+AGENT_LAG: Final = Gauge(
+    "marquee_agent_lag_records",
+    "Records between an agent's commit and the partition's end.",
+    ["agent", "topic", "partition"],
+)
+AGENT_LAST_COMMIT: Final = Gauge(
+    "marquee_agent_last_commit_timestamp_seconds", "When an agent last committed (Unix).", ["agent"]
+)
+AGENT_READY: Final = Gauge("marquee_agent_ready", "1 while an agent makes progress, 0 while it waits.", ["agent"])
+AGENT_REBALANCES: Final = Counter("marquee_agent_rebalances", "Times that an agent's partitions changed.", ["agent"])
+
+# Dead letters
+
+DEAD_LETTERED: Final = Counter("marquee_dead_letters", "Messages put aside, by topic and reason.", ["topic", "reason"])
+REDRIVEN: Final = Counter("marquee_dead_letters_redriven", "Dead letters appended anew to their topic.", ["topic"])
