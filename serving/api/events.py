@@ -16,6 +16,9 @@ from streams.events import Event, decode_event
 
 router = APIRouter(tags=["events"])
 
+_batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+_one_decoder = msgspec.json.Decoder(msgspec.Raw)
+
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_EVENTS: Final = 1_000
 """A request; both bounds keep one caller from filling the ingest queue."""
@@ -130,10 +133,10 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 def _split(body: bytes) -> list[msgspec.Raw] | Response:
     """Return the raw events of a body that is one object or an array; a problem response otherwise."""
     try:
-        parsed = msgspec.json.decode(body, type=list[msgspec.Raw] if body.lstrip()[:1] == b"[" else msgspec.Raw)
+        is_batch = body.lstrip()[:1] == b"["
+        raws = _batch_decoder.decode(body) if is_batch else [_one_decoder.decode(body)]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return problem(400, f"body is not JSON: {error}", field="body", fix="send one JSON object or an array of them")
-    raws = parsed if isinstance(parsed, list) else [parsed]
     if not 1 <= len(raws) <= MAX_EVENTS:
         return problem(422, f"{len(raws)} events", field="body", fix=f"send 1 to {MAX_EVENTS} events a request")
     return raws

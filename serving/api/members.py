@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
-from streams.features.member import MEMBER
 
 from serving.api.dependencies import NOT_FOUND, PROBLEMS, ServicesDep, check_id
+from serving.api.member_states import read_state_from
 from serving.problems import NotFound
-from serving.services import Services
+from streams.features.member import MEMBER
 from streams.positions import unpack_position
-from streams.stores.protocol import position_of
 
 router = APIRouter(tags=["members"])
 
@@ -47,7 +46,9 @@ def list_members(services: ServicesDep, limit: Annotated[int, Query(ge=1, le=1_0
 @router.get("/v1/members/{member_id}/features", summary="A member's live features", responses=PROBLEMS | NOT_FOUND)
 def member_features(member_id: str, services: ServicesDep) -> Features:
     """Return every feature's value now, as the model sees it, with the log position and age of the state."""
-    value, source = _read_state(services, check_id("member_id", member_id))
+    value, source = read_state_from(services, check_id("member_id", member_id))
+    if value is None:
+        raise NotFound("member_id", f"no events of member {member_id!r} are known; send some to /v1/events first")
     state, now_ms = MEMBER.unpack(value), services.clock_ms()
     epoch, offset = unpack_position(state.position)
     return Features(
@@ -62,15 +63,3 @@ def member_features(member_id: str, services: ServicesDep) -> Features:
         age_ms=max(0, now_ms - state.watermark_ms),
         features=MEMBER.result(state, now_ms),
     )
-
-
-def _read_state(services: Services, member_id: str) -> tuple[bytes, str]:
-    """Return a member's packed state and the store it came from. Raises NotFound for a member without events."""
-    key = member_id.encode()
-    found = services.hot.get(MEMBER.name, [key])[0]
-    if found is not None:
-        return found, "hot"
-    found = services.durable.get(MEMBER.name, [key])[0]
-    if found is None or not position_of(found):
-        raise NotFound("member_id", f"no events of member {member_id!r} are known; send some to /v1/events first")
-    return found, "durable"
