@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 MAX_LATENCIES: Final = 100_000
@@ -81,3 +85,22 @@ def summary_lines(report: Report) -> list[str]:
     lines += [f"{count:,} events rejected: {reason}" for reason, count in report.rejected.most_common()]
     lines += [f"{count:,} errors: {message}" for message, count in report.errors.most_common()]
     return lines
+
+
+@contextlib.contextmanager
+def watch_report(report: Report, console: Console) -> Iterator[None]:
+    """Show a report's main counts on the console, as they grow."""
+    with Live(_Glance(report), console=console, refresh_per_second=4, transient=True):
+        yield
+
+
+class _Glance:
+    """Renders a report in one line, anew each time."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def __rich__(self) -> str:
+        report = self._report
+        errors = f", [red]{sum(report.errors.values()):,} errors[/red]" if report.errors else ""
+        return f"{report.pages:,} pages, {report.accepted:,} events, p99 {report.quantile_ms(0.99):.1f} ms{errors}"

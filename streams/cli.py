@@ -1,0 +1,123 @@
+"""The commands of the streams: replay data sets, simulate members, see to dead letters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streams.importers.dataset import Dataset
+    from streams.simulation.visitors import Visitors
+
+replay_app = typer.Typer(name="replay", no_args_is_help=True, help="Put a data set's events into the log.")
+dead_letters_app = typer.Typer(name="dead-letters", no_args_is_help=True, help="Messages that could not be processed.")
+
+Speed = Annotated[str | None, typer.Option(help="Multiple of event time, such as 1000x.")]
+Rate = Annotated[float | None, typer.Option(help="Events a second.")]
+Shift = Annotated[
+    bool,
+    typer.Option("--shift-to-now", help="Move all event times by whole days so that the last is within a day of now."),
+]
+Folder = Annotated[Path, typer.Argument(help="Folder of the data set's CSV files.", show_default=False)]
+
+
+@replay_app.command("movielens")
+def replay_movielens(path: Folder, speed: Speed = None, rate: Rate = None, shift_to_now: Shift = False) -> None:
+    """Replay MovieLens: ratings.csv and movies.csv. As fast as it goes unless --speed or --rate says otherwise.
+
+    An interrupted replay goes on where it stopped; a finished one does nothing.
+    """
+    from streams.importers.movielens import read_movielens
+
+    _replay(lambda: read_movielens(path), speed, rate, shift_to_now)
+
+
+@replay_app.command("kuairand")
+def replay_kuairand(path: Folder, speed: Speed = None, rate: Rate = None, shift_to_now: Shift = False) -> None:
+    """Replay KuaiRand: its log of impressions and its video features. As fast as it goes unless told otherwise.
+
+    An interrupted replay goes on where it stopped; a finished one does nothing.
+    """
+    from streams.importers.kuairand import read_kuairand
+
+    _replay(lambda: read_kuairand(path), speed, rate, shift_to_now)
+
+
+@replay_app.command("generated")
+def replay_generated(
+    members: Annotated[int, typer.Option(min=1, max=100_000)] = 600,
+    events: Annotated[int, typer.Option(min=1, max=10_000_000)] = 60_000,
+    titles: Annotated[int, typer.Option(min=2, max=100_000)] = 2_400,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    speed: Speed = None,
+    rate: Rate = None,
+) -> None:
+    """Replay a generated past of members with tastes, moved to now."""
+    from streams.simulation.generated import generate_dataset
+
+    _replay(lambda: generate_dataset(seed, titles, members, events), speed, rate, shift_to_now=True)
+
+
+def _replay(read: Callable[[], Dataset], speed: str | None, rate: float | None, shift_to_now: bool) -> None:
+    from rich.console import Console
+
+    from streams.event_log.open import open_event_log
+    from streams.importers.pace import Pace, parse_speed
+    from streams.importers.report import replay_with_progress, replayed_lines
+    from streams.settings import load_settings
+    from streams.stores.sql import open_sql
+
+    console = Console()
+    pace = Pace(rate, None if speed is None else parse_speed(speed))
+    with console.status("reading"):
+        dataset = read()
+    settings = load_settings()
+    log, engine = open_event_log(settings), open_sql(settings)
+    try:
+        replayed = replay_with_progress(dataset, log, engine, pace, shift_to_now=shift_to_now, console=console)
+    finally:
+        log.close()
+        engine.dispose()
+    for line in replayed_lines(dataset, replayed):
+        console.print(line, highlight=False)
+
+
+def simulate(
+    url: Annotated[str | None, typer.Option(help="Where the platform serves; this machine's by default.")] = None,
+    members: Annotated[int, typer.Option(help="How many members there are.")] = 200,
+    rate: Annotated[float | None, typer.Option(help="Visits a second; as fast as answers come by default.")] = None,
+    pages: Annotated[int | None, typer.Option(help="Stop after so many visits.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so many seconds.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed and pages give the same events.", min=0)] = 1,
+) -> None:
+    """Let simulated members with tastes visit their homepages and act on them, until Ctrl-C or the bound given."""
+    from streams.settings import load_settings
+    from streams.simulation.tastes import World
+    from streams.simulation.visitors import Plan, Visitors
+
+    settings = load_settings()
+    plan = Plan(url or f"http://{settings.host}:{settings.port}", members, rate, pages, seconds, seed)
+    _run_visitors(Visitors(plan, World()))
+
+
+def _run_visitors(visitors: Visitors) -> None:
+    import asyncio
+
+    from rich.console import Console
+
+    from streams.simulation.report import row_table, summary_lines, watch_report
+
+    console = Console()
+    with watch_report(visitors.report, console):
+        try:
+            asyncio.run(visitors.run())
+        except KeyboardInterrupt:
+            console.print("stopped", highlight=False)
+    if visitors.report.rows:
+        console.print(row_table(visitors.report))
+    for line in summary_lines(visitors.report):
+        console.print(line, highlight=False)
