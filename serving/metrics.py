@@ -1,0 +1,33 @@
+"""Every metric of the serving process, named in one place. Counters end in _total, times are in seconds."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""From half a cache hit to the longest deadline of a page."""
+
+PAGES_SERVED = Counter(
+    "marquee_pages_served_total", "Pages served, by ladder step and cache outcome.", ["step", "cache"]
+)
+PAGES_DEGRADED = Counter(
+    "marquee_pages_degraded_total", "Pages served below the fresh step, by reason code.", ["reason"]
+)
+PAGE_SECONDS = Histogram(
+    "marquee_page_seconds", "Time to answer GET /homepage, by cache outcome.", ["cache"], buckets=LATENCY_BUCKETS_S
+)
+PAGE_BUILD_SECONDS = Histogram(
+    "marquee_page_build_seconds", "Time to build a page: scoring, rows, diversity.", buckets=LATENCY_BUCKETS_S
+)
+
+SNAPSHOT_REFRESH_SECONDS = Histogram(
+    "marquee_title_refresh_seconds", "Time to read changed title states into a snapshot.", buckets=LATENCY_BUCKETS_S
+)
+SNAPSHOT_ROWS_CHANGED = Counter("marquee_title_rows_changed_total", "Titles whose live features were computed anew.")
+SNAPSHOT_AS_OF_SECONDS = Gauge("marquee_title_snapshot_as_of_seconds", "Unix time at which the title features stand.")
+SNAPSHOT_STATES_CORRUPT = Counter("marquee_title_states_corrupt_total", "Title states that could not be unpacked.")
+SNAPSHOTS_STORED_BYTES = Gauge("marquee_title_snapshots_stored_bytes", "Bytes of title snapshots kept for replay.")
+
+MODEL_SWAPS = Counter("marquee_model_swaps_total", "Models taken into service, by alias.", ["alias"])
+MODEL_REFUSALS = Counter("marquee_model_refusals_total", "Models refused by their checks, by alias.", ["alias"])
+MODEL_INFO = Gauge("marquee_model_serving", "1 for the version in service, by alias.", ["alias", "version"])
