@@ -15,9 +15,9 @@ import lmdb
 from streams.errors import FixRequest, MarqueeError, SlowDown, TryAgain
 from streams.positions import NOTHING
 from streams.stores import lmdb_environment
-from streams.stores.entries import check_entries
+from streams.stores.entries import check_entries, is_newer
 from streams.stores.lmdb_environment import OpenEnvironment
-from streams.stores.protocol import POSITION_BYTES, StateEntry
+from streams.stores.protocol import POSITION_BYTES, StateEntry, position_of
 
 SCAN_CHUNK: Final = 1_000
 """Entries read in one transaction of a scan: while one is open, no page that it could see is used again."""
@@ -77,7 +77,7 @@ class EmbeddedHotStore:
             raise self._failed(opened, error) from error
 
     def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
-        """Write each entry whose position is higher than the stored one, all in one transaction."""
+        """Write each entry that is newer than what is stored, all in one transaction."""
         check_entries(entries)
         if not entries:
             return []
@@ -136,8 +136,9 @@ def _live(value: bytes | None) -> bytes | None:
 
 
 def _put_if_newer(transaction: Any, key: bytes, value: bytes) -> bool:
-    stored = bytes(transaction.get(key, _NEVER)[:POSITION_BYTES])
-    if value[:POSITION_BYTES] <= stored:  # big-endian, so bytes compare as the positions do
+    stored = transaction.get(key, _NEVER)
+    is_tombstone, is_stored_live = len(value) == POSITION_BYTES, len(stored) > POSITION_BYTES
+    if not is_newer(position_of(value), is_tombstone, position_of(stored), is_stored_live):
         return False
     transaction.put(key, value)
     return True

@@ -1,4 +1,4 @@
-"""Bounds on what a state store takes, the same for every engine."""
+"""What a state store takes, and what it takes for newer: the same for every engine."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def check_entries(entries: Sequence[StateEntry]) -> None:
             raise FixRequest("value", f"values have {bounds}, this one has {len(value)}")
         if value[0] & _SIGN_BIT:
             raise FixRequest("value", "its position (the first 8 bytes, big-endian) must be lower than 2**63")
+
+
+def is_newer(position: int, is_tombstone: bool, stored_position: int, is_stored_live: bool) -> bool:
+    """Return whether a value replaces the stored one: it has a higher position, or deletes a state of the same one.
+
+    >>> is_newer(7, False, 7, True), is_newer(7, True, 7, True), is_newer(7, True, 7, False)
+    (False, True, False)
+    """
+    return position > stored_position or (position == stored_position and is_tombstone and is_stored_live)

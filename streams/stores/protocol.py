@@ -2,7 +2,9 @@
 
 A state is an opaque value whose first 8 bytes are the log position it includes (big-endian, see streams.positions). A
 write succeeds only if its position is higher than the stored one, so redelivery, restarts and zombie workers change
-nothing. A value of exactly those 8 bytes is a tombstone: it reads as absent, and still refuses older writes.
+nothing. A value of exactly those 8 bytes is a tombstone: it reads as absent, still refuses older writes, and also
+replaces a state of its own position (as in Cassandra, where a delete wins a tie), so that a state can be deleted as of
+the last message it includes.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class StateStore(Protocol):
         ...
 
     def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
-        """Write each entry whose position is higher than the stored one, each atomically; say which were written."""
+        """Write each entry that is newer than what is stored (a higher position, or a tombstone for a state of the same
+        one), each atomically; say which were written. Raises FixRequest for keys and values out of their bounds."""
         ...
 
     def scan(self, kind: str) -> Iterator[tuple[bytes, bytes]]:

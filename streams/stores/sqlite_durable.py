@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from streams.positions import NOTHING
-from streams.stores.entries import check_entries
+from streams.stores.entries import check_entries, is_newer
 from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of
 from streams.stores.sqlite_connections import SqliteConnections
 
@@ -64,6 +64,7 @@ _PUT: Final = """
 INSERT INTO states (kind, key, position, value) VALUES (?, ?, ?, ?)
 ON CONFLICT (kind, key) DO UPDATE SET position = excluded.position, value = excluded.value
 WHERE excluded.position > position
+    OR (excluded.position = position AND length(excluded.value) = 8 AND length(value) > 8)
 """
 
 _APPEND_HISTORY: Final = """
@@ -112,22 +113,23 @@ class SqliteDurableStore:
         """Return the values in the order of the keys, None where absent or deleted."""
         with self._connections.reading() as connection:
             found = _select(connection, "value", kind, keys)
-        return [_live(found.get(key)) for key in keys]
+        return [_live(*found.get(key, (None,))) for key in keys]
 
     def positions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
         """Return the position of each key's state (a tombstone's too), NOTHING where there never was one."""
         with self._connections.reading() as connection:
             found = _select(connection, "position", kind, keys)
-        return [found.get(key, NOTHING) for key in keys]
+        return [found.get(key, (NOTHING,))[0] for key in keys]
 
     def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
-        """Write each entry whose position is higher than the stored one, all in one transaction."""
+        """Write each entry that is newer than what is stored, all in one transaction."""
         check_entries(entries)
         if not entries:
             return []
         with self._connections.writing() as connection:
-            stored = _select(connection, "position", kind, [key for key, _ in entries])
-            written = [_advance(stored, key, position_of(value)) for key, value in entries]
+            keys = [key for key, _ in entries]
+            stored = _select(connection, "position, length(value)", kind, keys)
+            written = [_advance(stored, StateEntry(key, value)) for key, value in entries]
             rows = (
                 (kind, key, position_of(value), value)
                 for (key, value), newer in zip(entries, written, strict=True)
@@ -192,22 +194,26 @@ class SqliteDurableStore:
             return connection.execute(query, (kind, after, POSITION_BYTES, SCAN_CHUNK)).fetchall()
 
 
-def _select(connection: sqlite3.Connection, column: str, kind: str, keys: Sequence[bytes]) -> dict[bytes, Any]:
-    """Return a column of the states that exist, by key."""
-    found: dict[bytes, Any] = {}
+def _select(
+    connection: sqlite3.Connection, columns: str, kind: str, keys: Sequence[bytes]
+) -> dict[bytes, tuple[Any, ...]]:
+    """Return columns of the states that exist, by key."""
+    found: dict[bytes, tuple[Any, ...]] = {}
     for start in range(0, len(keys), KEYS_PER_STATEMENT):
         some = keys[start : start + KEYS_PER_STATEMENT]
         marks = ",".join("?" * len(some))
-        query = f"SELECT key, {column} FROM states WHERE kind = ? AND key IN ({marks})"  # noqa: S608 - no input in it
-        found.update(connection.execute(query, (kind, *some)).fetchall())
+        query = f"SELECT key, {columns} FROM states WHERE kind = ? AND key IN ({marks})"  # noqa: S608 - no input in it
+        found.update((row[0], row[1:]) for row in connection.execute(query, (kind, *some)))
     return found
 
 
-def _advance(stored: dict[bytes, int], key: bytes, position: int) -> bool:
-    """Note a write of `position` to `key` if it is newer than what is stored; return whether it is."""
-    newer = position > stored.get(key, NOTHING)
+def _advance(stored: dict[bytes, tuple[Any, ...]], entry: StateEntry) -> bool:
+    """Note a write in what is stored (position and size by key) if it is newer; return whether it is."""
+    position, size = position_of(entry.value), len(entry.value)
+    stored_position, stored_size = stored.get(entry.key, (NOTHING, 0))
+    newer = is_newer(position, size == POSITION_BYTES, stored_position, stored_size > POSITION_BYTES)
     if newer:
-        stored[key] = position
+        stored[entry.key] = (position, size)
     return newer
 
 

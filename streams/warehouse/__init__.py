@@ -10,6 +10,7 @@ meets two files of the same offsets takes each row from one of them.
 from streams.warehouse.compaction import compact
 from streams.warehouse.ranges import RangeFile, end_positions, list_files
 from streams.warehouse.reading import StoredEvent, iter_events, read_malformed, read_topic, to_events
+from streams.warehouse.root import root_of
 from streams.warehouse.schemas import SCHEMAS, TOPICS
 from streams.warehouse.writing import write_range
 
@@ -24,6 +25,7 @@ __all__ = [
     "list_files",
     "read_malformed",
     "read_topic",
+    "root_of",
     "to_events",
     "write_range",
 ]

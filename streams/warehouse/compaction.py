@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,13 +12,16 @@ import pyarrow.parquet as pq
 
 from streams.errors import TryAgain
 from streams.stores.folder_lock import alone_in
-from streams.warehouse.ranges import RangeFile, Slice, file_name, list_files, resolve
+from streams.warehouse.ranges import TEMPORARY_PREFIX, RangeFile, Slice, file_name, list_files, resolve
 from streams.warehouse.reading import read_slices
 from streams.warehouse.schemas import SCHEMAS
 from streams.warehouse.writing import replace_file
 
 TARGET_ROWS: Final = 500_000
 """Files of this many rows are left alone; such a file is read in a few tens of milliseconds a column."""
+
+STALE_S: Final = 3600.0
+"""A temporary file untouched for this long was left by a process that died; writing one takes seconds."""
 
 
 def compact(root: Path, topic: str, day: str, partition: int | None = None, target_rows: int = TARGET_ROWS) -> int:
@@ -30,6 +34,7 @@ def compact(root: Path, topic: str, day: str, partition: int | None = None, targ
         return 0
     try:
         with alone_in(root / topic):
+            _remove_stale(root / topic / f"dt={day}", time.time() - STALE_S)
             files = [file for file in list_files(root, topic, day) if partition in (None, file.partition)]
             return sum(_merge(topic, files, group) for group in _groups(files, target_rows))
     except OSError as error:
@@ -67,3 +72,12 @@ def _merge(topic: str, files: Sequence[RangeFile], group: Sequence[Slice]) -> in
     for path in gone:
         path.unlink(missing_ok=True)
     return len(gone)
+
+
+def _remove_stale(day_folder: Path, before_s: float) -> None:
+    for path in day_folder.glob(f"p=*/{TEMPORARY_PREFIX}*"):
+        try:
+            if path.stat().st_mtime < before_s:
+                path.unlink()
+        except FileNotFoundError:
+            continue  # its writer was alive after all

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from streams.errors import TryAgain
 from streams.positions import OFFSET_BITS, pack_position
 
 _FILE: Final = re.compile(r"(\d{5})-(\d{20})-(\d{20})\.parquet")
@@ -71,10 +72,16 @@ def list_files(root: Path, topic: str, day: str | None = None) -> list[RangeFile
 
 
 def end_positions(root: Path, topic: str) -> dict[int, int]:
-    """Return the log position of the last record stored, by partition; those without files are left out."""
+    """Return the log position of the last record stored, by partition; those without files are left out.
+
+    Raises TryAgain when the files cannot be listed.
+    """
     ends: dict[int, int] = {}
-    for file in _files(root / topic):
-        ends[file.partition] = max(ends.get(file.partition, 0), pack_position(file.epoch, file.last))
+    try:
+        for file in _files(root / topic):
+            ends[file.partition] = max(ends.get(file.partition, 0), pack_position(file.epoch, file.last))
+    except OSError as error:
+        raise TryAgain(f"the warehouse cannot be read: {error}") from error
     return ends
 
 

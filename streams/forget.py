@@ -1,0 +1,51 @@
+"""Forgetting a member: states, history, profile, and rows of the warehouse.
+
+What the log itself still holds of the member goes with its retention. States are deleted as of the last message they
+include, so a redelivery of older messages does not bring them back; messages that the member sends later do count.
+Title states are counts over all members and name none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from streams.positions import NOTHING
+from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone
+from streams.warehouse.forgetting import forget_rows
+
+MEMBER_KINDS: Final = ("member", "precomputed")
+"""The kinds of state whose key is a member id."""
+
+
+class Forgotten(NamedTuple):
+    """What was removed. states: in either store; rows: of history and profile; warehouse_rows: of all topics."""
+
+    states: int
+    rows: int
+    warehouse_rows: int
+
+
+def forget_member(
+    member_id: str, hot: StateStore, durable: DurableStore, warehouse: Path | None = None, floor: int = NOTHING
+) -> Forgotten:
+    """Remove a member from the stores and, if its folder is given, the warehouse; return what was removed.
+
+    floor: a log position; messages up to it no longer count for the member even if no state includes them yet (give the
+    end of the member's partition). An unknown member is nothing to remove. Raises TryAgain when a store is away;
+    calling again goes on. An agent must not write the member's state from memory afterwards: it reads positions anew.
+    """
+    states = sum(_delete_state(kind, member_id.encode(), (hot, durable), floor) for kind in MEMBER_KINDS)
+    rows = durable.forget(member_id)
+    return Forgotten(states, rows, forget_rows(warehouse, member_id) if warehouse else 0)
+
+
+def _delete_state(kind: str, key: bytes, stores: tuple[StateStore, ...], floor: int) -> int:
+    """Put the same tombstone into every store, above whatever each holds; return how many states it replaced."""
+    least = floor if kind == "member" else NOTHING  # other kinds do not carry log positions
+    position = max(least, *(store.positions(kind, [key])[0] for store in stores))
+    if position == NOTHING:
+        return 0
+    live = [store.get(kind, [key])[0] is not None for store in stores]
+    written = [store.put(kind, [StateEntry(key, tombstone(position))])[0] for store in stores]
+    return sum(was and now for was, now in zip(live, written, strict=True))
