@@ -52,6 +52,11 @@ class StateFolder:
             raise FixRequest(str(self.path), f"it cannot be created ({error.strerror})") from None
         self.write(Setup())
 
+    def check_marked(self) -> None:
+        """Raise FixRequest unless this is a Marquee state folder."""
+        if not self.is_marked():
+            raise FixRequest(str(self.path), f"it is not a Marquee state folder (it has no {MARKER}); left as it is")
+
     def is_marked(self) -> bool:
         """Return whether this is a Marquee state folder."""
         return (self.path / MARKER).is_file()
@@ -78,6 +83,14 @@ class StateFolder:
         """Keep that a step of the set-up is done."""
         setup = self.read()
         self.write(msgspec.structs.replace(setup, steps={**setup.steps, step: result}))
+
+    def is_locked(self) -> bool:
+        """Return whether a supervisor runs on this folder."""
+        try:
+            with self.lock():
+                return False
+        except TryAgain:
+            return True
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

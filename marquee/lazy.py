@@ -1,0 +1,57 @@
+"""Commands that are imported when they are used: a name, where it is, and what `--help` says of it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+
+class Lazy(NamedTuple):
+    """A command or group of another package: `attribute` of `module` is a function or a typer app."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+LAZY: Final[dict[str, Lazy]] = {
+    "serve": Lazy("serving.cli", "serve", "Serve homepages and the API (one process)."),
+    "agents": Lazy("streams.agents.app", "app", "Run agents: features, sink."),
+    "train": Lazy("training_bridge.cli", "train", "Train a model on the warehouse and promote it."),
+    "models": Lazy("training_bridge.cli", "models_app", "Registered models: list, promote, roll back."),
+    "replay": Lazy("streams.cli", "replay_app", "Put a data set's events into the log."),
+    "simulate": Lazy("streams.cli", "simulate", "Let simulated members visit their homepages."),
+    "dead-letters": Lazy("streams.cli", "dead_letters_app", "Messages that could not be processed: list, redrive."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group with the commands of LAZY beside its own."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return all names, in the order they are shown in."""
+        return [*super().list_commands(ctx), *LAZY]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command as `--help` lists it."""
+        lazy = LAZY.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if lazy is None else TyperCommand(cmd_name, help=lazy.help)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command to run; only now is its module imported."""
+        lazy = LAZY.get(args[0])
+        return super().resolve_command(ctx, args) if lazy is None else (args[0], load(args[0], lazy), args[1:])
+
+
+def load(name: str, lazy: Lazy) -> Any:
+    """Return the command behind a lazy entry."""
+    found = getattr(importlib.import_module(lazy.module), lazy.attribute)
+    if isinstance(found, typer.Typer):
+        return get_command(found)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, help=found.__doc__)(found)
+    return get_command(single)

@@ -1,0 +1,125 @@
+"""`marquee up`: one command that sets the platform up, runs it, and stops it cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from marquee import commands
+from marquee.set_up import SetUp
+from marquee.state_folder import LOGS, StateFolder
+from marquee.supervisor import Supervisor
+from marquee.waiting import wait_until_ready
+from streams.errors import FixRequest, MarqueeError
+from streams.event_log.open import open_event_log
+from streams.settings import Settings
+from streams.stores.open import open_durable
+from streams.stores.sql import open_sql
+
+
+def run_platform(settings: Settings, data: Path | None) -> None:
+    """Run the platform until Ctrl-C or SIGTERM. Raises FixRequest or TryAgain when it cannot be started."""
+    console = Console()
+    folder = StateFolder(settings)
+    folder.claim()
+    with folder.lock():
+        check_port(settings.host, settings.port)
+        supervisor = Supervisor(
+            settings.state / LOGS, lambda sentence: console.print(sentence, style="yellow", markup=False)
+        )
+        with stop_signals():
+            try:
+                _start(settings, data, folder, supervisor, console)
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                console.print("stopping", style="dim")
+            finally:
+                ignore_stop_signals()
+                supervisor.stop()
+    console.print(f"stopped; everything is kept in {settings.state}", style="dim", highlight=False)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise FixRequest unless the port is free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise FixRequest(
+                "port", f"{host}:{port} cannot be used ({error.strerror}); choose another with PORT=n"
+            ) from None
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into KeyboardInterrupt, as Ctrl-C is; put the handlers back afterwards."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    kept = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def ignore_stop_signals() -> None:
+    """Let nothing interrupt the stopping itself, which is bounded."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _start(
+    settings: Settings, data: Path | None, folder: StateFolder, supervisor: Supervisor, console: Console
+) -> None:
+    started_s = time.monotonic()
+    log, engine = open_event_log(settings), open_sql(settings)
+    try:
+        set_up = SetUp(settings, folder, supervisor, log, engine, console, settings.state / LOGS)
+        set_up.check_source(data)
+        is_new = not set_up.is_done()
+        supervisor.start(commands.features_agent(settings))
+        supervisor.start(commands.sink_agent(settings, quick=is_new))
+        supervisor.start(commands.serving(settings))
+        if is_new:
+            console.print(f"Setting up {settings.state}", style="bold", highlight=False)
+            set_up.run()
+    finally:
+        log.close()
+        engine.dispose()
+    missing = wait_until_ready(settings.host, settings.port)
+    _announce(settings, console, missing, time.monotonic() - started_s)
+
+
+def _announce(settings: Settings, console: Console, missing: str | None, seconds: float) -> None:
+    address = f"http://{settings.host}:{settings.port}"
+    member = _someone(settings)
+    console.print(f"\n[bold]Marquee serves at {address}[/bold] [dim](ready in {seconds:.1f} s)[/dim]", highlight=False)
+    if missing is not None:
+        console.print(f"  not all is well: {missing}", style="yellow", markup=False)
+    if member is not None:
+        console.print(f"  open   {address}/?member_id={member}", markup=False, highlight=False)
+        console.print(f"  fetch  curl '{address}/homepage?member_id={member}'", markup=False, highlight=False)
+    console.print("  more   marquee simulate, marquee status; Ctrl-C stops everything", markup=False, highlight=False)
+
+
+def _someone(settings: Settings) -> str | None:
+    """Return a member to try, seen lately; None if that cannot be told."""
+    durable = open_durable(settings)
+    try:
+        return next(iter(durable.member_ids(1)), None)
+    except MarqueeError:
+        return None
+    finally:
+        durable.close()
