@@ -1,4 +1,4 @@
-"""What the tests run as processes of their own: `python workers.py <what> <arguments>`, the log taken from the settings."""
+"""What the tests run as processes of their own: `python workers.py <what> <arguments>`; settings name the log."""
 
 from __future__ import annotations
 
