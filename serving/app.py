@@ -2,27 +2,194 @@
 
 `create_app(settings)` returns the ASGI application: a plain ASGI front that answers `GET /homepage`, and FastAPI behind
 it for everything else. Routers are the `router` of each module in `serving.api`; they find the `Services` in
-`request.app.state.services`.
+`request.app.state.services`. Every engine may be away at the start: its calls fail until it is back, pages come from a
+lower step of the ladder, and the holders try again in the background.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib
+import logging
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
+import prometheus_client
 from fastapi import APIRouter, FastAPI
 
 import serving.api
+from serving import homepage_route
+from serving.asgi import Front
+from serving.catalogue_holder import CatalogueHolder
+from serving.health import find_problems
+from serving.homepage import HomepageService, wall_clock_ms
+from serving.impression_log import ImpressionLog
+from serving.ingest import Ingest
+from serving.models.holder import ModelHolder
+from serving.page_cache import DEFAULT_MAX_BYTES, PageCache
+from serving.page_counts import PAGE_COUNTS
+from serving.page_maker import PageMaker
+from serving.pages.params import DEFAULT_PARAMS
+from serving.problems import add_problem_handlers
+from serving.ranking.model import RankingModel
+from serving.services import Services
+from serving.spool import Spool
+from serving.state_reader import StateReader
+from serving.titles import SnapshotArchive, TitleBoard
+from streams.event_log.open import open_event_log
+from streams.features.member import MEMBER
+from streams.partitioner import partition_for
 from streams.settings import Settings
+from streams.stores.blobs import BlobStore
+from streams.stores.open import open_durable, open_hot
+from streams.stores.sql import open_sql
+
+logger = logging.getLogger(__name__)
+
+CATALOGUE_REFRESH_S: Final = 1.0
+"""A new title is on pages two seconds after it is published: one to be live, one to be read."""
+
+START_TIMEOUT_S: Final = 15.0
+"""How long the first snapshot and the first model may keep the process from serving; then it serves without."""
+
+CLOSE_TIMEOUT_S: Final = 3.0
+"""How long each queue may take to drain at the end."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the application of one serving process over the engines that `settings` name."""
-    app = FastAPI(title="Marquee", version="0.1.0")
-    for router in _routers():
-        app.include_router(router)
-    return app
+def create_app(settings: Settings) -> Front:
+    """Return the application of one serving process over the engines that `settings` name.
+
+    Raises FixRequest for engines that it does not know, OSError if the state folder cannot be made.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(api: FastAPI) -> AsyncIterator[None]:
+        async with running_services(settings) as services:
+            api.state.services = services
+            front.homepage = services.homepage
+            yield
+            front.homepage = None
+
+    api = FastAPI(
+        title="Marquee",
+        version="0.1.0",
+        summary="Personalised homepages that change with each event.",
+        lifespan=lifespan,
+    )
+    add_problem_handlers(api)
+    for router in (homepage_route.router, *_routers()):
+        api.include_router(router)
+    front = Front(api)
+    return front
+
+
+@contextlib.asynccontextmanager
+async def running_services(settings: Settings) -> AsyncIterator[Services]:
+    """Yield the services of a process, started; close them in order, within bounds, afterwards."""
+    services = open_services(settings)
+    with contextlib.suppress(ValueError):  # a process that runs a second application has them registered already
+        prometheus_client.REGISTRY.register(PAGE_COUNTS)
+    await _start(services)
+    refresher = asyncio.create_task(_refresh(services))
+    try:
+        yield services
+    finally:
+        refresher.cancel()
+        await _close(services)
+
+
+def open_services(settings: Settings) -> Services:
+    """Return the wired services, none of them started. Call it in a running event loop."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    log, hot, durable, sql = open_event_log(settings), open_hot(settings), open_durable(settings), open_sql(settings)
+    blobs = BlobStore(settings.path_of(settings.blobs_url))
+    catalogue = CatalogueHolder(sql)
+    snapshots = SnapshotArchive(settings.state / "snapshots")
+    titles = TitleBoard(lambda: catalogue.current, hot, durable, wall_clock_ms())
+
+    def bind(model: RankingModel) -> None:
+        model.bind(titles.current)
+
+    models = ModelHolder(sql, blobs, settings.model_refresh_s, prepare=bind)
+    impressions = ImpressionLog(
+        log, Spool(settings.state / "impressions.spool"), settings.impression_queue, snapshots.persist
+    )
+    cache = PageCache(
+        settings.page_cache_entries,
+        DEFAULT_MAX_BYTES,
+        settings.page_ttl_s,
+        settings.page_ttl_jitter,
+        settings.stale_max_s,
+    )
+    maker = PageMaker(catalogue, titles, models, DEFAULT_PARAMS, lambda key: partition_for(key, settings.partitions))
+    states = StateReader(hot, durable, MEMBER.name)
+    return Services(
+        settings=settings,
+        log=log,
+        hot=hot,
+        durable=durable,
+        sql=sql,
+        blobs=blobs,
+        catalogue=catalogue,
+        titles=titles,
+        snapshots=snapshots,
+        models=models,
+        page_params=DEFAULT_PARAMS,
+        page_cache=cache,
+        homepage=HomepageService(hot, states, maker, cache, impressions, stale_max_s=settings.stale_max_s),
+        ingest=Ingest(log, settings.ingest_queue, settings.ingest_batch_max),
+        impressions=impressions,
+        clock_ms=wall_clock_ms,
+        problems=lambda: find_problems(log, hot, durable, catalogue, models, impressions),
+    )
+
+
+async def _start(services: Services) -> None:
+    """Start the threads; wait for the first catalogue, snapshot and model, but not for ever."""
+    services.impressions.start()
+    services.ingest.start()
+
+    def first_look() -> None:
+        services.catalogue.refresh()
+        services.titles.start(services.settings.title_refresh_s, services.clock_ms)
+        services.models.start()
+
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await asyncio.to_thread(first_look)
+    except TimeoutError:
+        logger.error("titles and model are not there after %.0f s; serving starts without", START_TIMEOUT_S)
+
+
+async def _refresh(services: Services) -> None:
+    """Renew the catalogue, and bind each new snapshot to the model before a page has to."""
+    while True:
+        await asyncio.sleep(CATALOGUE_REFRESH_S)
+        try:
+            await asyncio.to_thread(_refresh_once, services)
+        except Exception:  # the task must outlive any surprise, or no new title would ever be served
+            logger.exception("the catalogue could not be refreshed")
+
+
+def _refresh_once(services: Services) -> None:
+    services.catalogue.refresh()
+    model = services.models.current
+    if model is not None:
+        model.bind(services.titles.current)
+
+
+async def _close(services: Services) -> None:
+    """Drain the queues, stop the threads, then close the engines under them."""
+    await asyncio.to_thread(services.ingest.close, CLOSE_TIMEOUT_S)
+    await services.homepage.close()
+    await asyncio.to_thread(services.impressions.close, CLOSE_TIMEOUT_S)
+    await asyncio.to_thread(services.titles.close)
+    await asyncio.to_thread(services.models.close)
+    for engine in (services.hot, services.durable, services.log):
+        engine.close()
+    services.sql.dispose()
 
 
 def _routers() -> Iterator[APIRouter]:

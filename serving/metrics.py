@@ -7,15 +7,12 @@ from prometheus_client import Counter, Gauge, Histogram
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """From half a cache hit to the longest deadline of a page."""
 
-PAGES_SERVED = Counter(
-    "marquee_pages_served_total", "Pages served, by ladder step and cache outcome.", ["step", "cache"]
-)
-PAGES_DEGRADED = Counter(
-    "marquee_pages_degraded_total", "Pages served below the fresh step, by reason code.", ["reason"]
-)
-PAGE_SECONDS = Histogram(
-    "marquee_page_seconds", "Time to answer GET /homepage, by cache outcome.", ["cache"], buckets=LATENCY_BUCKETS_S
-)
+PAGES_SERVED = "marquee_pages_served"
+PAGES_DEGRADED = "marquee_pages_degraded"
+PAGE_SECONDS = "marquee_page_seconds"
+REQUESTS_REFUSED = "marquee_homepage_requests_refused"
+"""Counted in plain numbers on the request path and collected by `serving.page_counts`."""
+
 PAGE_BUILD_SECONDS = Histogram(
     "marquee_page_build_seconds", "Time to build a page: scoring, rows, diversity.", buckets=LATENCY_BUCKETS_S
 )
@@ -31,3 +28,18 @@ SNAPSHOTS_STORED_BYTES = Gauge("marquee_title_snapshots_stored_bytes", "Bytes of
 MODEL_SWAPS = Counter("marquee_model_swaps_total", "Models taken into service, by alias.", ["alias"])
 MODEL_REFUSALS = Counter("marquee_model_refusals_total", "Models refused by their checks, by alias.", ["alias"])
 MODEL_INFO = Gauge("marquee_model_serving", "1 for the version in service, by alias.", ["alias", "version"])
+
+IMPRESSIONS_APPENDED = Counter("marquee_impressions_appended_total", "Impressions appended to the log.")
+IMPRESSIONS_SPOOLED = Counter(
+    "marquee_impressions_spooled_total", "Impressions put in the spool while the log was away."
+)
+IMPRESSIONS_DROPPED = Counter("marquee_impressions_dropped_total", "Impressions beyond the bounds of queue and spool.")
+
+EVENTS_ACCEPTED = Counter("marquee_events_accepted_total", "Events that HTTP ingest appended to the log.")
+EVENTS_REFUSED = Counter("marquee_events_refused_total", "Events that HTTP ingest could not take, by why.", ["reason"])
+INGEST_BATCH_EVENTS = Histogram(
+    "marquee_ingest_batch_events", "Events that one append took.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+)
+INGEST_APPEND_SECONDS = Histogram(
+    "marquee_ingest_append_seconds", "Time of one append of events.", buckets=LATENCY_BUCKETS_S
+)

@@ -1,27 +1,24 @@
-"""Everything a request may need, wired once by `serving.app` and handed to the routers as `request.app.state.services`."""
+"""Everything a request may need, wired once by `serving.app`; routers find it as `request.app.state.services`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from serving.catalogue_holder import CatalogueHolder
+from serving.homepage import HomepageService
+from serving.impression_log import ImpressionLog
+from serving.ingest import Ingest
+from serving.models.holder import ModelHolder
+from serving.page_cache import PageCache
+from serving.pages.params import PageParams
+from serving.titles import SnapshotArchive, TitleBoard
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings
 from streams.stores.blobs import BlobStore
 from streams.stores.protocol import DurableStore, StateStore
-
-if TYPE_CHECKING:
-    from serving.homepage import HomepageService
-    from serving.impression_log import ImpressionLog
-    from serving.ingest import Ingest
-    from serving.models.holder import ModelHolder
-    from serving.page_cache import PageCache
-    from serving.pages.builder import PageParams
-    from serving.titles import TitleBoard
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +28,7 @@ class Services:
     log, hot, durable: engines that may be away; each call on them raises TryAgain (or SlowDown) then, and works again
     once they are back. They block: routers call them from plain `def` handlers (which run in a thread).
     catalogue, titles, models: holders whose `.current` is swapped whole by background refreshes.
+    snapshots: the title snapshots that served pages were computed with.
     ingest: `await ingest.submit(events)`; impressions: `impressions.find(page_id)` (blocking);
     homepage: `await homepage.serve(...)`. clock_ms: Unix time in ms.
     """
@@ -43,6 +41,7 @@ class Services:
     blobs: BlobStore
     catalogue: CatalogueHolder
     titles: TitleBoard
+    snapshots: SnapshotArchive
     models: ModelHolder
     page_params: PageParams
     page_cache: PageCache
@@ -51,4 +50,5 @@ class Services:
     impressions: ImpressionLog
     clock_ms: Callable[[], int]
     problems: Callable[[], dict[str, str]]
-    """What is away or refused now, by part ("log", "hot", "durable", "catalogue", "model", "impressions"); empty when all is well."""
+    """What is away now, by part ("log", "hot", "durable", "catalogue", "model", "impressions"); empty when all is well.
+    Blocks on each engine for as long as its timeouts."""

@@ -1,0 +1,229 @@
+"""The impression log: says in the `impressions` topic what each member was shown, off the request path.
+
+The request path adds a small tuple to a bounded queue. A thread takes what is there every few hundredths of a second,
+encodes it, and appends it in one call. While the log is away or full, batches go to a spool file, which is drained,
+in order, once the log is back. Only what exceeds the queue and the spool is dropped, and counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from serving import metrics
+from serving.page_finder import find_in_log
+from serving.page_id import parse_page_id
+from serving.showing import Showing, impression_of
+from serving.spool import Spool
+from serving.titles import TitleSnapshot
+from streams.errors import MarqueeError
+from streams.event_log.protocol import EventLog, Message
+from streams.impressions import MAX_IMPRESSION_BYTES, Impression, decode_impression, encode_impression
+from streams.topics import IMPRESSIONS
+
+logger = logging.getLogger(__name__)
+
+LINGER_S: Final = 0.05
+"""How long impressions gather before they are appended: each append waits for the disk once, whatever its size."""
+
+BATCH_MAX: Final = 500
+RECENT_PAGES: Final = 2_000
+RECENT_BYTES: Final = 32 << 20
+"""Impressions remembered in memory, in number and size: those that somebody looks at are mostly seconds old."""
+
+FIRST_RETRY_S: Final = 0.1
+MAX_RETRY_S: Final = 2.0
+FIND_WAIT_S: Final = 1.0
+"""How long `find` waits for a page of this process that is still in the queue."""
+
+
+class ImpressionLog:
+    """Bounded, lossless while log or spool can be written. `put` belongs to the event loop, `find` to any thread."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        spool: Spool,
+        max_queue: int,
+        persist: Callable[[TitleSnapshot], object],
+        *,
+        linger_s: float = LINGER_S,
+    ) -> None:
+        """persist: stores the title snapshot of a page, for its replay."""
+        self._log = log
+        self._persist = persist
+        self._spool = spool
+        self._max_queue = max_queue
+        self._linger_s = linger_s
+        self._queue: deque[Showing] = deque()
+        self._held: list[Message] = []
+        """A batch that neither the log nor the spool could take."""
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._recent_bytes = 0
+        self._recent_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._passed = threading.Event()
+        self._stopping = False
+        self._retry_at_s = 0.0
+        self._retry_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="impression-log", daemon=True)
+        self.problem: str | None = None
+        """Why the last append failed, None if it did not."""
+
+    def start(self) -> None:
+        """Start appending, with what an earlier process left in the spool."""
+        self._thread.start()
+
+    def put(self, showing: Showing) -> bool:
+        """Note a showing; return whether there was room for it. Takes no lock and never waits."""
+        if len(self._queue) >= self._max_queue:
+            metrics.IMPRESSIONS_DROPPED.inc()
+            return False
+        self._queue.append(showing)
+        return True
+
+    def find(self, page_id: str) -> Impression | None:
+        """Return the impression of a page, None if the log does not have it (any more). Blocks for as much as a second.
+
+        Raises FixRequest if it is no page id, TryAgain if the log cannot be read.
+        """
+        parts = parse_page_id(page_id)
+        found = self._find_recent(page_id)
+        if found is None and (self._queue or self._held):
+            self._flushed(FIND_WAIT_S)
+            found = self._find_recent(page_id)
+        if found is not None:
+            return decode_impression(found)
+        return find_in_log(self._log, page_id, parts)
+
+    def close(self, timeout_s: float) -> None:
+        """Append (or spool) what is queued and stop; what can go nowhere within `timeout_s` is dropped and counted."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        left = len(self._queue) + len(self._held)
+        if left:
+            metrics.IMPRESSIONS_DROPPED.inc(left)
+            logger.error("%d impressions could not be written anywhere", left)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait(self._linger_s)
+            self._wake.clear()
+            self._step()
+        self._retry_at_s = 0.0
+        self._step()
+
+    def _step(self) -> None:
+        try:
+            while self._drain_spool() and self._write_next():
+                pass
+        except Exception:  # the thread must outlive any surprise, or every later impression would be lost
+            logger.exception("impressions could not be written")
+            self._back_off("unexpected error")
+        self._passed.set()
+
+    def _write_next(self) -> bool:
+        """Write the next batch to the log, or else the spool; return whether to go on with another."""
+        batch = self._held or self._take()
+        if not batch:
+            return False
+        self._held = batch
+        if not self._append(batch):
+            try:
+                self._spool.append(batch)
+            except MarqueeError as error:
+                self.problem = f"{self.problem}; {error}"
+                return False
+            metrics.IMPRESSIONS_SPOOLED.inc(len(batch))
+        self._held = []
+        return True
+
+    def _append(self, batch: list[Message]) -> bool:
+        """Append to the log unless that failed a moment ago or older impressions wait in the spool."""
+        if self._spool.waiting_bytes or time.monotonic() < self._retry_at_s:
+            return False
+        try:
+            self._log.append(IMPRESSIONS, batch)
+        except MarqueeError as error:
+            self._back_off(str(error))
+            return False
+        metrics.IMPRESSIONS_APPENDED.inc(len(batch))
+        self.problem, self._retry_s = None, 0.0
+        return True
+
+    def _drain_spool(self) -> bool:
+        """Append a batch from the spool, if one is due; always go on (what follows may be spooled behind it)."""
+        while self._spool.waiting_bytes and time.monotonic() >= self._retry_at_s:
+            try:
+                messages, end = self._spool.peek(BATCH_MAX)
+                if messages:
+                    self._log.append(IMPRESSIONS, messages)
+                    metrics.IMPRESSIONS_APPENDED.inc(len(messages))
+                self._spool.drained(end)
+            except MarqueeError as error:
+                self._back_off(str(error))
+                break
+            self.problem, self._retry_s = None, 0.0
+        return True
+
+    def _back_off(self, reason: str) -> None:
+        self.problem = f"impressions cannot be appended: {reason}"
+        self._retry_s = min(max(FIRST_RETRY_S, self._retry_s * 2), MAX_RETRY_S)
+        self._retry_at_s = time.monotonic() + self._retry_s
+
+    def _take(self) -> list[Message]:
+        """Return up to BATCH_MAX queued showings as messages, and remember them."""
+        batch: list[Message] = []
+        while self._queue and len(batch) < BATCH_MAX:
+            showing = self._queue.popleft()
+            self._persist_snapshot(showing)
+            message = _message(showing)
+            if message is not None:
+                batch.append(message)
+                self._remember(showing.page_id, message.value)
+        return batch
+
+    def _persist_snapshot(self, showing: Showing) -> None:
+        if showing.origin is not None and showing.origin.snapshot is not None:
+            try:
+                self._persist(showing.origin.snapshot)
+            except MarqueeError as error:  # the page can then not be recomputed, but what it showed is kept
+                logger.warning("a title snapshot could not be stored: %s", error)
+
+    def _remember(self, page_id: str, encoded: bytes) -> None:
+        with self._recent_lock:
+            self._recent[page_id] = encoded
+            self._recent_bytes += len(encoded)
+            while len(self._recent) > RECENT_PAGES or self._recent_bytes > RECENT_BYTES:
+                _, dropped = self._recent.popitem(last=False)
+                self._recent_bytes -= len(dropped)
+
+    def _find_recent(self, page_id: str) -> bytes | None:
+        with self._recent_lock:
+            return self._recent.get(page_id)
+
+    def _flushed(self, timeout_s: float) -> None:
+        """Have what is queued now written; return when that was tried, or after `timeout_s`."""
+        self._passed.clear()
+        self._wake.set()
+        self._passed.wait(timeout_s)
+
+
+def _message(showing: Showing) -> Message | None:
+    """Return a showing as a message; without the member's state if that makes it too large, None if even so it is."""
+    impression = impression_of(showing)
+    encoded = encode_impression(impression)
+    if len(encoded) > MAX_IMPRESSION_BYTES:
+        encoded = encode_impression(msgspec.structs.replace(impression, state=None))
+    if len(encoded) > MAX_IMPRESSION_BYTES:
+        metrics.IMPRESSIONS_DROPPED.inc()
+        return None
+    return Message(impression.member_id.encode(), encoded)

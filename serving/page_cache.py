@@ -1,0 +1,177 @@
+"""The page cache: computed pages as ready bytes, bounded in entries and bytes, each for a TTL with jitter.
+
+A page past its TTL stays, for the ladder's `stale` step, until it is too old for that too or room is needed.
+Whether a page is fresh is not decided here but in `serving.pages.ladder`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from typing import NamedTuple
+
+from serving import page_json
+from serving.pages.page import Page
+from serving.titles import TitleSnapshot
+
+ENTRY_OVERHEAD_BYTES = 1_500
+"""What an entry takes beside its body: key, objects and dictionary slots, as measured on CPython 3.11."""
+
+MAX_SWEPT = 8
+"""How many old entries one insertion removes: more than it adds, so the cache cannot fill with the dead."""
+
+DEFAULT_MAX_BYTES = 512 << 20
+"""A quarter of what a small serving machine has; 20,000 pages of 25 kB."""
+
+
+class PageKey(NamedTuple):
+    """What a page depends on, beside states and model. variants: sorted `experiment=variant`."""
+
+    member_id: str
+    country: str
+    device: str
+    variants: str = ""
+
+
+class Origin(NamedTuple):
+    """What the impression of a page's first serving needs, beside what the entry keeps. state, snapshot: what it was
+    computed from; page_version: of the parameters and code that did, "" where that was elsewhere."""
+
+    page: Page
+    state: bytes | None
+    snapshot: TitleSnapshot | None
+    page_version: str
+
+
+class CachedPage:
+    """A page, ready to be served.
+
+    middle, tail: the JSON answer in pieces (see `serving.page_json`), between which go the values that differ from
+    answer to answer. position: of the member's state as read (a tombstone's too). partition: of its impressions.
+    seed: what it was computed with. origin: until it is first served; origin_page_id: of that first serving.
+    """
+
+    __slots__ = (
+        "computed_at_ms",
+        "expires_at_ms",
+        "feature_position",
+        "feature_time_ms",
+        "key",
+        "middle",
+        "model_version",
+        "origin",
+        "origin_page_id",
+        "partition",
+        "position",
+        "seed",
+        "size",
+        "tail",
+    )
+
+    def __init__(
+        self,
+        key: PageKey,
+        origin: Origin,
+        *,
+        rows: bytes,
+        position: int,
+        partition: int,
+        seed: int,
+    ) -> None:
+        """rows: `page_json.rows_json` of the page."""
+        page = origin.page
+        self.key = key
+        self.origin: Origin | None = origin
+        self.origin_page_id: str | None = None
+        self.middle = page_json.middle(page)
+        self.tail = page_json.tail(page, key.member_id, rows)
+        self.size = len(self.tail) + ENTRY_OVERHEAD_BYTES
+        self.position = position
+        self.partition = partition
+        self.seed = seed
+        self.computed_at_ms = page.computed_at_ms
+        self.expires_at_ms = page.computed_at_ms
+        self.feature_position = page.feature_position
+        self.feature_time_ms = page.feature_time_ms
+        self.model_version = page.model_version
+
+
+def ttl_ms(key: PageKey, base_s: float, jitter: float) -> int:
+    """Return a key's TTL: `base_s` less up to `jitter` of it, the same for a key each time.
+
+    Pages that were computed together (after a restart, say) so do not all end together.
+    """
+    fraction = zlib.crc32("\x1f".join(key).encode()) / 0xFFFFFFFF
+    return int(base_s * 1000 * (1 - jitter * fraction))
+
+
+class PageCache:
+    """Pages by key, the least recently used of them dropped when there are too many or they take too much room.
+
+    One event loop's; not thread-safe. Every operation costs the same however full the cache is.
+    """
+
+    def __init__(
+        self,
+        max_entries: int,
+        max_bytes: int,
+        ttl_s: float,
+        ttl_jitter: float,
+        stale_max_s: float,
+    ) -> None:
+        self._entries: OrderedDict[PageKey, CachedPage] = OrderedDict()
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._ttl_s = ttl_s
+        self._ttl_jitter = ttl_jitter
+        self._stale_max_ms = int(stale_max_s * 1000)
+        self.bytes = 0
+        self.evicted = 0
+        self.get = self._entries.get
+        self.touch = self._entries.move_to_end
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, entry: CachedPage, now_ms: int) -> None:
+        """Keep a page for its TTL from when it was computed; a page larger than the whole cache is not kept.
+
+        A page of an earlier state does not replace one of a later state.
+        """
+        known = self._entries.get(entry.key)
+        if known is not None and known.position > entry.position and known.model_version == entry.model_version:
+            return
+        entry.expires_at_ms = entry.computed_at_ms + ttl_ms(entry.key, self._ttl_s, self._ttl_jitter)
+        self._remove(entry.key)
+        if entry.size > self._max_bytes:
+            return
+        self._entries[entry.key] = entry
+        self.bytes += entry.size
+        self._sweep(now_ms)
+
+    def discard_member(self, member_id: str) -> int:
+        """Remove every page of a member; return how many there were. Looks at all entries: for rare use."""
+        keys = [key for key in self._entries if key.member_id == member_id]
+        for key in keys:
+            self._remove(key)
+        return len(keys)
+
+    def _remove(self, key: PageKey) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.bytes -= entry.size
+
+    def _sweep(self, now_ms: int) -> None:
+        """Make room, least recently used first; and drop a few of the oldest if even the ladder has no use for them."""
+        while len(self._entries) > self._max_entries or self.bytes > self._max_bytes:
+            self._drop_oldest()
+        for _ in range(MAX_SWEPT):
+            oldest = next(iter(self._entries.values()), None)
+            if oldest is None or now_ms - oldest.computed_at_ms <= self._stale_max_ms:
+                return
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, entry = self._entries.popitem(last=False)
+        self.bytes -= entry.size
+        self.evicted += 1

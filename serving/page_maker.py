@@ -1,0 +1,94 @@
+"""Makes pages from what serving holds now: catalogue, title snapshot and champion are each taken once per page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from serving.catalogue_holder import CatalogueHolder
+from serving.models.holder import ModelHolder
+from serving.page_cache import CachedPage, Origin, PageKey
+from serving.page_json import rows_json
+from serving.pages.builder import PageInputs, build_page
+from serving.pages.page import Page, PageContext
+from serving.pages.params import PageParams
+from serving.pages.popular import popular_page
+from serving.state_reader import MemberState
+from serving.titles import TitleBoard
+from streams.errors import TryAgain
+from streams.features.member import MEMBER
+from streams.positions import NOTHING
+
+POPULAR_KEPT_MS = 1_000
+"""What an overloaded process serves: made once a second for each kind of asker, not for each request."""
+
+MAX_POPULAR_KEPT = 64
+"""Kinds of asker (country and device) that a popular page is kept for."""
+
+
+class PageMaker:
+    """Builds pages as cache entries. One event loop's."""
+
+    def __init__(
+        self,
+        catalogue: CatalogueHolder,
+        titles: TitleBoard,
+        models: ModelHolder,
+        params: PageParams,
+        partition_of: Callable[[bytes], int],
+    ) -> None:
+        """partition_of: the partition that a member's impressions go to, by the member's key."""
+        self._catalogue = catalogue
+        self._titles = titles
+        self._models = models
+        self._params = params
+        self._version = params.version
+        self._partition_of = partition_of
+        self._popular: dict[tuple[str, str], tuple[Page, bytes]] = {}
+
+    @property
+    def model_version(self) -> str | None:
+        """The champion's version, None while there is none."""
+        model = self._models.current
+        return model.version if model is not None else None
+
+    @property
+    def title_count(self) -> int:
+        """How many titles the catalogue has."""
+        return len(self._catalogue.current)
+
+    def fresh(self, key: PageKey, member: MemberState, now_ms: int, seed: int) -> CachedPage:
+        """Return a member's page. Raises TryAgain without a model, Corrupt if the state cannot be unpacked."""
+        model = self._models.current
+        if model is None:
+            raise TryAgain(f"model unavailable ({self._models.refusal or 'none is registered'})")
+        state = MEMBER.unpack(member.value) if member.value is not None else None
+        snapshot = self._titles.current
+        context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
+        page = build_page(PageInputs(state, self._catalogue.current, snapshot, model, context, self._params))
+        return self._entry(
+            key, Origin(page, member.value, snapshot, self._version), rows_json(page), member.position, seed
+        )
+
+    def popular(self, key: PageKey, now_ms: int, seed: int) -> CachedPage:
+        """Return a page of what most members watch; it needs no store and no model, and may have no rows."""
+        asker = (key.country, key.device)
+        page, rows = self._popular.get(asker, (None, b""))
+        if page is None or not 0 <= now_ms - page.computed_at_ms < POPULAR_KEPT_MS:
+            page, rows = self._make_popular(key, now_ms, seed)
+        return self._entry(key, Origin(page, None, None, self._version), rows, NOTHING, seed)
+
+    def stored(self, key: PageKey, page: Page) -> CachedPage:
+        """Return a page that was computed earlier, elsewhere."""
+        return self._entry(key, Origin(page, None, None, ""), rows_json(page), page.feature_position, 0)
+
+    def _make_popular(self, key: PageKey, now_ms: int, seed: int) -> tuple[Page, bytes]:
+        context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
+        page = popular_page(self._catalogue.current, self._titles.current, context, self._params)
+        if len(self._popular) >= MAX_POPULAR_KEPT:
+            self._popular.clear()
+        self._popular[key.country, key.device] = made = (page, rows_json(page))
+        return made
+
+    def _entry(self, key: PageKey, origin: Origin, rows: bytes, position: int, seed: int) -> CachedPage:
+        partition = self._partition_of(key.member_id.encode())
+        return CachedPage(key, origin, rows=rows, position=position, partition=partition, seed=seed)
