@@ -40,6 +40,11 @@ class Scores:
             return {}
         return dict(zip(self.part_names, self._parts[:, self._vocabulary_row[row]].tolist(), strict=True))
 
+    def parts_at(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return float32 [P, len(rows)], the parts of some titles that the model knows."""
+        parts: NDArray[np.float32] = self._parts[:, self._vocabulary_row[rows]]
+        return parts
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
@@ -133,6 +138,16 @@ class RankingModel:
         bound = self._bind(snapshot)
         self._bound = (bound, *self._bound[: BOUND_SNAPSHOTS - 1])
         return bound
+
+    def neighbour_rows(self, row: int, snapshot: TitleSnapshot) -> NDArray[np.intp]:
+        """Return the rows of a snapshot whose titles are the most similar to that of one, the nearest first."""
+        alignment = self.bind(snapshot).alignment
+        if not alignment.known[row]:
+            return np.empty(0, np.intp)
+        near = self.neighbours[alignment.vocabulary_row[row]]
+        rows = alignment.row[near[near < len(self.vocabulary)]]
+        present: NDArray[np.intp] = rows[rows < len(snapshot.order)]
+        return present
 
     def similar(self, item_id: str, limit: int) -> list[tuple[str, float]]:
         """Return up to `limit` (item id, similarity) of the titles most similar to one; [] if it is unknown."""

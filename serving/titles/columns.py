@@ -14,14 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.features.click_through import PRIOR_CLICKS, PRIOR_SHOWN
-from streams.features.decay import MIN_EXPONENT
+from streams.features.entity_state import EntityState
 from streams.features.popularity import HalfLifeSums
 from streams.features.title import CLICK_THROUGH, HALF_LIVES_MS, TITLE, TITLE_FEATURES, TITLE_SHOWN
 from streams.features.trend import Trend
-from streams.features.view import EntityState, View
+from streams.features.view import View
 from streams.features.windowed_count import DAY_MS, HOUR_MS, Panes, WindowedCount
 
-FEATURES: Final = TITLE_FEATURES
+RELEASE_AGE: Final = "release_age_years"
+"""Years from 1 January of the release year to now, at least 0; 0 for an unknown year. From the catalogue, not events."""
+YEAR_MS: Final = 365.25 * DAY_MS
+
+FEATURES: Final = (*TITLE_FEATURES, RELEASE_AGE)
 COLUMN: Final = {name: column for column, name in enumerate(FEATURES)}
 _POPULARITY: Final = [COLUMN[f"popularity:{name}"] for name, _ in HALF_LIVES_MS]
 _HALF_LIVES_MS: Final = np.array([half_life_ms for _, half_life_ms in HALF_LIVES_MS], np.int64)
@@ -54,6 +58,12 @@ def feature_matrix(count: int, titles: StatesOf, shown: StatesOf, now_ms: int) -
     return matrix
 
 
+def set_release_age(matrix: Matrix, years: NDArray[np.int64], now_ms: int) -> None:
+    """Write the release ages into float64 [n, len(FEATURES)], given the release years int64 [n], 0 where unknown."""
+    age_years = np.maximum(1970.0 + now_ms / YEAR_MS - years, 0.0)
+    matrix[:, COLUMN[RELEASE_AGE]] = np.where(years == 0, 0.0, age_years)
+
+
 def moved_on(matrix: Matrix, elapsed_ms: int) -> Matrix:
     """Return the features `elapsed_ms` later for titles without new events, as long as no pane ends in between."""
     later = matrix.copy()
@@ -70,11 +80,9 @@ def _parts(view: View, name: str, of: StatesOf) -> list[Any]:
 
 def _add_popularity(matrix: Matrix, of: StatesOf, now_ms: int) -> None:
     parts: list[HalfLifeSums] = _parts(TITLE, "popularity", of)
-    units = np.array([part.units for part in parts], np.int64)
+    landmarks_ms = np.array([part.landmarks_ms for part in parts], np.int64)
     sums = np.array([part.sums for part in parts])
-    half_lives, rest_ms = np.divmod(now_ms, _HALF_LIVES_MS)
-    exponents = (units - half_lives) - rest_ms / _HALF_LIVES_MS
-    weighed = sums * np.exp2(np.clip(exponents, MIN_EXPONENT, 1.0))
+    weighed = sums * np.exp2(np.minimum((landmarks_ms - now_ms) / _HALF_LIVES_MS, 0.0))
     for place, column in enumerate(_POPULARITY):
         matrix[:, column] += np.bincount(of.rows, weighed[:, place], len(matrix))
 

@@ -1,0 +1,104 @@
+"""What a page needs to know of a member, read from their state once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.pages.params import PageParams
+from serving.pages.shelves import Mask, TitleIndex
+from streams.features.entity_state import EntityState
+from streams.features.history import HistoryEntry
+from streams.features.member import MEMBER, disliked, history, in_progress, seen
+from streams.features.strength import strength
+
+
+class Source(NamedTuple):
+    """A title that the member lately took to, by the newest event that says so."""
+
+    row: int
+    entry: HistoryEntry
+
+
+class Begun(NamedTuple):
+    """A title that the member has begun and not finished."""
+
+    row: int
+    event_time_ms: int
+    watched_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taste:
+    """A member as a page sees them. closed: bool [T], titles that are not to be recommended: seen or disliked.
+
+    history: newest first. sources, begun: newest first. affinity: float32 [G], 0 for genres never met.
+    """
+
+    history: Sequence[HistoryEntry]
+    closed: Mask
+    sources: Sequence[Source]
+    begun: Sequence[Begun]
+    affinity: NDArray[np.float32]
+    genre_names: tuple[str, ...]
+
+    @property
+    def favourite_genres(self) -> list[int]:
+        """The numbers of the genres that the member likes, the best liked first."""
+        order = np.argsort(-self.affinity, kind="stable").tolist()
+        return [number for number in order if self.affinity[number] > 0]
+
+
+def read_taste(state: EntityState | None, index: TitleIndex, params: PageParams, now_ms: int) -> Taste:
+    """Return what a state says of its member; a member without a state has no taste yet."""
+    closed = np.zeros(len(index), np.bool_)
+    if state is None:
+        return Taste((), closed, (), (), np.zeros(len(index.genres), np.float32), index.genres)
+    rows = index.order.rows
+    closed[seen(state).indexes(index.hashes)] = True
+    refused = set(disliked(state))
+    closed[[rows[item_id] for item_id in refused if item_id in rows]] = True
+    entries = history(state)
+    return Taste(
+        entries,
+        closed,
+        _sources(entries, refused, index, params),
+        _begun(state, refused, index, params, now_ms),
+        MEMBER.vector(state, [f"affinity:{genre}" for genre in index.genres], now_ms),
+        index.genres,
+    )
+
+
+def _sources(entries: Sequence[HistoryEntry], refused: set[str], index: TitleIndex, params: PageParams) -> list[Source]:
+    """Return the recent titles of which the newest event is one of clear liking."""
+    rows = index.order.rows
+    met: set[str] = set()
+    sources: list[Source] = []
+    for entry in entries:
+        if len(sources) == params.because_sources:
+            break
+        if entry.item_id in met or entry.item_id in refused or entry.item_id not in rows:
+            continue
+        worth = strength(entry.type, entry.value)
+        if worth >= params.because_min_strength:
+            sources.append(Source(rows[entry.item_id], entry))
+        if worth >= params.because_min_strength or worth < 0:
+            met.add(entry.item_id)
+    return sources
+
+
+def _begun(state: EntityState, refused: set[str], index: TitleIndex, params: PageParams, now_ms: int) -> list[Begun]:
+    rows = index.order.rows
+    begun = []
+    for item_id, event_time_ms, watched_s in in_progress(state):
+        row = rows.get(item_id)
+        if row is None or item_id in refused or now_ms - event_time_ms > params.continue_max_age_ms:
+            continue
+        duration_s = index.titles[row].duration_s
+        if not duration_s or watched_s < duration_s * params.continue_done:
+            begun.append(Begun(row, event_time_ms, watched_s))
+    return begun[: params.continue_size]
