@@ -105,7 +105,10 @@ def read_columns(path: Path, columns: Sequence[Column]) -> Rows:
 
 
 def _read_raw(path: Path, names: Sequence[str], bad: BadRows) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """Return the columns as bytes, and the line number of each row; rows of a wrong width are counted and left out."""
+    """Return the columns, and the line number of each row; rows of a wrong width are counted and left out.
+
+    Each byte is read as one character (Latin-1), so that bytes that are no UTF-8 spoil their own field only.
+    """
     skipped: list[int] = []
 
     def skip(row: Any) -> str:
@@ -118,10 +121,10 @@ def _read_raw(path: Path, names: Sequence[str], bad: BadRows) -> tuple[dict[str,
     try:
         table = pcsv.read_csv(
             str(path),
-            read_options=pcsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+            read_options=pcsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, encoding="latin-1"),
             parse_options=pcsv.ParseOptions(invalid_row_handler=skip, ignore_empty_lines=False),
             convert_options=pcsv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.binary()), include_columns=list(names), strings_can_be_null=False
+                column_types=dict.fromkeys(names, pa.string()), include_columns=list(names), strings_can_be_null=False
             ),
         )
     except FileNotFoundError:
@@ -154,34 +157,30 @@ def _is_number(values: Any, column: Column) -> NDArray[np.bool_]:
         values, _INTEGER if column.kind == "integer" else _NUMBER
     ).to_numpy(zero_copy_only=False)
     numbers = np.full(len(values), np.nan)
-    numbers[matches] = pc.cast(values.filter(pa.array(matches)).cast(pa.string()), pa.float64()).to_numpy()
+    numbers[matches] = pc.cast(values.filter(pa.array(matches)), pa.float64()).to_numpy()
     return matches & (numbers >= column.low) & (numbers <= column.high)
 
 
 def _is_text(values: Any) -> NDArray[np.bool_]:
-    try:
-        values.cast(pa.string())
-    except pa.ArrowInvalid:
-        return np.fromiter((_is_utf8(value) for value in values.to_pylist()), bool, len(values))
-    return np.ones(len(values), bool)
+    return np.fromiter((_decoded(value) is not None for value in values.to_pylist()), bool, len(values))
 
 
-def _is_utf8(value: bytes) -> bool:
+def _decoded(characters: str) -> str | None:
+    """Return the UTF-8 text in a field that was read byte by byte, None if it is none."""
     try:
-        value.decode()
+        return characters if characters.isascii() else characters.encode("latin-1").decode()
     except UnicodeDecodeError:
-        return False
-    return True
+        return None
 
 
 def _typed(values: Any, column: Column) -> NDArray[Any]:
-    text = values.cast(pa.string())
     if column.kind == "text":
-        strings: NDArray[Any] = text.to_numpy(zero_copy_only=False)
-        return strings
+        texts = np.empty(len(values), object)
+        texts[:] = [_decoded(value) for value in values.to_pylist()]
+        return texts
     if column.optional:
-        text = pc.if_else(pc.equal(text, ""), None, text)
-    numbers: NDArray[Any] = text.cast(pa.int64() if column.kind == "integer" else pa.float64()).to_numpy(
+        values = pc.if_else(pc.equal(values, ""), None, values)
+    numbers: NDArray[Any] = values.cast(pa.int64() if column.kind == "integer" else pa.float64()).to_numpy(
         zero_copy_only=False
     )
     return numbers
