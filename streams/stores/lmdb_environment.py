@@ -59,15 +59,15 @@ class OpenEnvironment:
 
     def _open_database(self, kind: str, create: bool) -> Any | None:
         with self._opening:  # LMDB allows one transaction at a time to open sub-databases
-            if create:
-                self.databases[kind] = self.env.open_db(kind.encode())
-            else:
-                with self.env.begin() as transaction:
-                    try:
-                        self.databases[kind] = self.env.open_db(kind.encode(), txn=transaction, create=False)
-                    except lmdb.NotFoundError:
-                        return None
+            if not create and not self._has(kind):
+                return None
+            # A handle lives on only if a write transaction opened it, so this takes the write lock, once for each kind.
+            self.databases[kind] = self.env.open_db(kind.encode())
             return self.databases[kind]
+
+    def _has(self, kind: str) -> bool:
+        with self.env.begin() as transaction:
+            return transaction.get(kind.encode()) is not None
 
 
 class SharedEnvironment:
