@@ -1,0 +1,1 @@
+"""Ranking quality by the prequential protocol, beside known methods."""

@@ -1,0 +1,119 @@
+"""The signals: what each source says of each title, before the combiner weighs them.
+
+Every signal is 0 for a title of which its source knows nothing, so that a title's parts can be read as reasons.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from training_bridge.ranker.config import RankerConfig
+from training_bridge.ranker.history import DistinctHistory, distinct_history, history_weights
+from training_bridge.ranker.live_state import StateBatch
+from training_bridge.ranker.weights import ItemTables
+
+PARTS: Final = ("history", "sequence", "affinity", "era", "popularity")
+POPULARITY_FLOOR: Final = 0.3
+"""In units of the mean title's popularity: below it, differences are noise."""
+YEAR_FLOOR: Final = 0.02
+CLASSIC_LOG_YEARS: Final = 2.0
+"""log(1 + years) from which age counts differently: a title of some six years is no longer new."""
+DAY_S: Final = 86_400.0
+
+
+def signal_parts(config: RankerConfig) -> tuple[str, ...]:
+    """Return the part to which each of the S signals belongs."""
+    clocks = len(config.popularity_half_lives_d)
+    return ("history", "sequence", "affinity", "era", "era", "era", *["popularity"] * (clocks + 1))
+
+
+def compute_signals(tables: ItemTables, config: RankerConfig, states: StateBatch) -> NDArray[np.float32]:
+    """Return float32 [S, B, V]."""
+    titles = len(tables.genre_vectors)
+    history = distinct_history(states.history_title, states.history_strength, titles)
+    popularity = popularity_signals(states.titles[:, :, : len(config.popularity_half_lives_d)])
+    return np.stack(
+        [
+            similar_signal(tables, config, history),
+            transition_signal(tables, config, history),
+            genre_signal(tables, config, history),
+            year_signal(tables, config, history),
+            *release_age_signals(states.titles[:, :, -1]),
+            *popularity,
+            popularity[0] * away(states.member[:, 0])[:, None],
+        ]
+    )
+
+
+def history_matrix(history: DistinctHistory, weight: NDArray[np.float32], titles: int) -> sp.csr_matrix:
+    """Return the weighted histories as float32 [B, V]."""
+    row, column = np.nonzero(history.counts)
+    entries = (weight[row, column], (row, history.title[row, column]))
+    return sp.csr_matrix(entries, shape=(len(weight), titles))
+
+
+def shares(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return float32 [B, H] scaled so that a row's absolute values sum to 1 (0 for an empty history)."""
+    total = np.abs(weight).sum(axis=1, keepdims=True)
+    return np.asarray(weight / np.maximum(total, np.float32(1e-6)), np.float32)
+
+
+def similar_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
+    """Return float32 [B, V]: the root of EASE's score for the recency-weighted history."""
+    weight = history_weights(history, config.similar_history_power)
+    score = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.similar.to_csr())
+    floor = np.float32(config.similar_floor)
+    return np.asarray(np.sqrt(np.maximum(score, 0) + floor) - np.sqrt(floor), np.float32)
+
+
+def transition_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
+    """Return float32 [B, V]: the log of the chance that a title follows, mixed over the history."""
+    weight = shares(history_weights(history, config.transition_history_power))
+    chance = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.transitions.to_csr())
+    floor = np.float32(config.transition_floor)
+    return np.asarray(np.log(np.maximum(chance, 0) / floor + 1), np.float32)
+
+
+def genre_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
+    """Return float32 [B, V]: the inner product of the history's genres and the title's."""
+    weight = shares(history_weights(history, config.content_history_power))
+    profile = history_matrix(history, weight, len(tables.genre_vectors)) @ tables.genre_vectors
+    return np.asarray(profile @ tables.genre_vectors.T, np.float32)
+
+
+def year_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
+    """Return float32 [B, V]: the log of how near the title's release year is to those of the history."""
+    weight = shares(history_weights(history, config.content_history_power))
+    row, column = np.nonzero(history.counts)
+    years = np.zeros((len(weight), len(tables.year_closeness)), np.float32)
+    np.add.at(years, (row, tables.title_year[history.title[row, column]]), weight[row, column])
+    near = np.log(np.maximum(years @ tables.year_closeness, 0) / np.float32(YEAR_FLOOR) + 1)
+    return np.asarray(near[:, tables.title_year], np.float32)
+
+
+def release_age_signals(age_years: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return log(1 + age), and how far it is past CLASSIC_LOG_YEARS: float32 [B, V] each."""
+    log_age = np.log1p(age_years)
+    return log_age, np.maximum(log_age - np.float32(CLASSIC_LOG_YEARS), 0)
+
+
+def popularity_signals(counts: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return, for float32 [B, V, clocks], the log popularity in units of the mean title's, float32 [B, V] for each."""
+    total = np.maximum(counts.sum(axis=1, keepdims=True), np.float32(1e-6))
+    relative = counts / total * np.float32(counts.shape[1])
+    logs = np.log(relative / np.float32(POPULARITY_FLOOR) + 1)
+    return [logs[:, :, clock] for clock in range(counts.shape[2])]
+
+
+def away(recency_s: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how long the member was away, as log(1 + days) / 5: what is popular counts differently on return."""
+    return np.asarray(np.log1p(np.maximum(recency_s, 0) / np.float32(DAY_S)) / 5.0, np.float32)
+
+
+def dense(matrix: sp.csr_matrix) -> NDArray[np.float32]:
+    """Return a sparse result as float32 [B, V]."""
+    return np.asarray(matrix.toarray(), np.float32)
