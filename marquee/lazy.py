@@ -23,6 +23,9 @@ LAZY: Final[dict[str, Lazy]] = {
     "agents": Lazy("streams.agents.app", "app", "Run agents: features, sink."),
     "train": Lazy("training_bridge.cli", "train", "Train a model on the warehouse and promote it."),
     "models": Lazy("training_bridge.cli", "models_app", "Registered models: list, promote, roll back."),
+    "precompute": Lazy(
+        "training_bridge.cli", "precompute", "Compute pages ahead, for when a fresh one cannot be made."
+    ),
     "replay": Lazy("streams.cli", "replay_app", "Put a data set's events into the log."),
     "simulate": Lazy("streams.cli", "simulate", "Let simulated members visit their homepages."),
     "dead-letters": Lazy("streams.cli", "dead_letters_app", "Messages that could not be processed: list, redrive."),
@@ -50,8 +53,10 @@ class LazyGroup(TyperGroup):
 def load(name: str, lazy: Lazy) -> Any:
     """Return the command behind a lazy entry."""
     found = getattr(importlib.import_module(lazy.module), lazy.attribute)
-    if isinstance(found, typer.Typer):
-        return get_command(found)
-    single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, help=found.__doc__)(found)
-    return get_command(single)
+    holder = typer.Typer(add_completion=False, rich_markup_mode=None)
+    if not isinstance(found, typer.Typer):
+        holder.command(name, help=found.__doc__)(found)
+        return get_command(holder)
+    holder.add_typer(found, name=name)
+    group: Any = get_command(holder)
+    return group.commands[name]

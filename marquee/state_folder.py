@@ -19,7 +19,8 @@ MARKER: Final = "marquee-state.json"
 """The file that makes a folder a Marquee state folder, and keeps the steps done."""
 LOCK: Final = "supervisor.lock"
 LOGS: Final = "logs"
-_OTHERS: Final = (MARKER, LOCK, LOGS, "metaflow", ".metaflow")
+_OTHERS: Final = (MARKER, LOCK, LOGS, "metaflow", "training", "snapshots", "impressions.spool")
+"""What is kept in the folder beside the embedded engines' files."""
 
 
 class Setup(msgspec.Struct, frozen=True):

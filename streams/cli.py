@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streams.event_log.protocol import EventLog
     from streams.importers.dataset import Dataset
     from streams.simulation.visitors import Visitors
 
@@ -65,7 +69,6 @@ def replay_generated(
 def _replay(read: Callable[[], Dataset], speed: str | None, rate: float | None, shift_to_now: bool) -> None:
     from rich.console import Console
 
-    from streams.event_log.open import open_event_log
     from streams.importers.pace import Pace, parse_speed
     from streams.importers.report import replay_with_progress, replayed_lines
     from streams.settings import load_settings
@@ -76,11 +79,11 @@ def _replay(read: Callable[[], Dataset], speed: str | None, rate: float | None, 
     with console.status("reading"):
         dataset = read()
     settings = load_settings()
-    log, engine = open_event_log(settings), open_sql(settings)
+    engine = open_sql(settings)
     try:
-        replayed = replay_with_progress(dataset, log, engine, pace, shift_to_now=shift_to_now, console=console)
+        with _log() as log:
+            replayed = replay_with_progress(dataset, log, engine, pace, shift_to_now=shift_to_now, console=console)
     finally:
-        log.close()
         engine.dispose()
     for line in replayed_lines(dataset, replayed):
         console.print(line, highlight=False)
@@ -121,3 +124,44 @@ def _run_visitors(visitors: Visitors) -> None:
         console.print(row_table(visitors.report))
     for line in summary_lines(visitors.report):
         console.print(line, highlight=False)
+
+
+@dead_letters_app.command("list")
+def list_letters(
+    limit: Annotated[int, typer.Option(help="So many at most.", min=1, max=100_000)] = 20,
+    reason: Annotated[str | None, typer.Option(help="Only those put aside for this reason.")] = None,
+) -> None:
+    """List messages that were put aside, newest first: where they came from, when (UTC), and why."""
+    from streams.agents.dead_letters import list_dead_letters
+
+    with _log() as log:
+        letters = list_dead_letters(log, limit, reason)
+    for letter in letters:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(letter.time_ms / 1000))
+        typer.echo(f"{when}  {letter.topic}/{letter.partition}@{letter.offset}  {letter.reason}: {letter.detail}")
+    if not letters:
+        typer.echo("no dead letters")
+
+
+@dead_letters_app.command("redrive")
+def redrive_letters(
+    reason: Annotated[str | None, typer.Option(help="Only those put aside for this reason.")] = None,
+) -> None:
+    """Append messages that were put aside to their topics anew, once their cause is mended."""
+    from streams.agents.dead_letters import redrive
+
+    with _log() as log:
+        count = redrive(log, lambda letter: reason in (None, letter.reason))
+    typer.echo(f"{count:,} messages appended anew")
+
+
+@contextlib.contextmanager
+def _log() -> Iterator[EventLog]:
+    from streams.event_log.open import open_event_log
+    from streams.settings import load_settings
+
+    log = open_event_log(load_settings())
+    try:
+        yield log
+    finally:
+        log.close()
