@@ -21,7 +21,7 @@ from streams import metrics
 from streams.agents.backoff import Backoff
 from streams.agents.health import AgentHealth
 from streams.agents.protocol import Agent
-from streams.errors import Fenced, SlowDown, TryAgain
+from streams.errors import Fenced, FixRequest, SlowDown, TryAgain
 from streams.event_log.protocol import Batch, Consumer, EventLog, TopicPartition
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,7 @@ class AgentLoop:
         self._polled_s = 0.0
         self._lag_measured_s = 0.0
         self._failures = 0
+        self._has_joined = False
 
     def run(self) -> None:
         """Work until the stop event; an unexpected error is kept in `failure`, and stops the others, too."""
@@ -145,8 +146,10 @@ class AgentLoop:
         self._poll()
         try:
             self._process_pending()
-        finally:  # an agent that cannot take in more may be able to once it has let go of what it holds
-            self._flush()
+        except (TryAgain, SlowDown):
+            self._flush()  # an agent that cannot take in more may be able to once it has let go of what it holds
+            raise
+        self._flush()
         self._measure_lag()
 
     def _process_pending(self) -> None:
@@ -159,13 +162,25 @@ class AgentLoop:
     def _poll(self) -> None:
         """Fetch the next batches, unless some are pending from a turn that failed."""
         if self._consumer is None:
-            self._consumer = self._log.consumer(self._agent.name, self._agent.topics)
+            self._consumer = self._join()
         if not self._pending:
             self._pending.extend(self._consumer.poll(self._policy.max_records, self._policy.poll_timeout_s))
             self._polled_s = time.monotonic()
             self._reassign()
         else:
             self._keep_alive()
+
+    def _join(self) -> Consumer:
+        """Return a new consumer. A topic that was there before and is gone may come back; one that never was is a
+        mistake of the caller's (FixRequest)."""
+        try:
+            consumer = self._log.consumer(self._agent.name, self._agent.topics)
+        except FixRequest as error:
+            if not self._has_joined:
+                raise
+            raise TryAgain(f"deleted: {error}") from error
+        self._has_joined = True
+        return consumer
 
     def _keep_alive(self) -> None:
         """Keep the membership without fetching."""

@@ -170,14 +170,20 @@ class EmbeddedConsumer:
         """Return the topics of which something may be unread. Raises Fenced if one was recreated."""
         found = {}
         for topic, epoch in self._epochs.items():
-            log = self._log.topic_log(topic)
-            if log.epoch != epoch:
+            log = self._opened(topic)
+            if log is None or log.epoch != epoch:
                 self._leave()
-                raise Fenced(f"{topic} was recreated: what was read of it is void")
+                raise Fenced(f"{topic} was deleted or recreated: what was read of it is void")
             change = log.changes()
             if self._drained.get(topic) != change:
                 found[topic] = _Unread(log, change)
         return found
+
+    def _opened(self, topic: str) -> TopicLog | None:
+        try:
+            return self._log.topic_log(topic)
+        except FixRequest:
+            return None
 
     def _wait(self, timeout_s: float) -> None:
         if self._waiter is None:
