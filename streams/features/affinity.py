@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ldexp
 from typing import Any, ClassVar
 
 import msgspec
 
 from streams.events import Event
-from streams.features.decay import decayed, rebase
+from streams.features.decay import BLOCK, decayed, landmark_of, rebase
 from streams.features.strength import strength
 from streams.features.type_codes import ALL_TYPES
 
 
 class GenreSums(msgspec.Struct, array_like=True, gc=False):
-    """Sums by genre, all in units of 2**unit (see streams.features.decay)."""
+    """Sums by genre, all relative to one landmark (Unix, ms; see streams.features.decay)."""
 
-    unit: int
+    landmark_ms: int
     sums: dict[str, float]
 
 
@@ -41,28 +40,31 @@ class Affinity:
 
     def update(self, state: GenreSums, event: Event, genres: tuple[str, ...]) -> GenreSums:
         half_life_ms = self.half_life_ms
-        unit = event.event_time_ms // half_life_ms
-        weight = strength(event.type, event.value) * 2.0 ** ((event.event_time_ms - unit * half_life_ms) / half_life_ms)
+        since_ms = event.event_time_ms - state.landmark_ms
+        if since_ms >= half_life_ms * BLOCK:
+            _rebase(state, landmark_of(event.event_time_ms, half_life_ms * BLOCK), half_life_ms)
+            since_ms = event.event_time_ms - state.landmark_ms
+        weight = strength(event.type, event.value) * 2.0 ** (since_ms / half_life_ms)
         sums = state.sums
-        newest = state.unit
-        if unit > newest:
-            shift = newest - unit
-            state.unit = unit
-            for genre in sums:
-                sums[genre] = ldexp(sums[genre], shift)
-        elif unit < newest:
-            weight = ldexp(weight, unit - newest)
         for genre in genres:
             sums[genre] = sums.get(genre, 0.0) + weight
         return state
 
     def merge(self, left: GenreSums, right: GenreSums) -> GenreSums:
-        unit = max(left.unit, right.unit)
-        sums = {genre: rebase(total, left.unit, unit) for genre, total in left.sums.items()}
-        for genre, total in right.sums.items():
-            sums[genre] = sums.get(genre, 0.0) + rebase(total, right.unit, unit)
-        return GenreSums(unit, dict(sorted(sums.items())))
+        landmark_ms = max(left.landmark_ms, right.landmark_ms)
+        sums: dict[str, float] = {}
+        for state in (left, right):
+            for genre, total in state.sums.items():
+                term = rebase(total, state.landmark_ms, landmark_ms, self.half_life_ms)
+                sums[genre] = sums.get(genre, 0.0) + term
+        return GenreSums(landmark_ms, dict(sorted(sums.items())))
 
     def result(self, state: GenreSums, now_ms: int) -> dict[str, float]:
-        scale = decayed(1.0, state.unit, self.half_life_ms, now_ms)
+        scale = decayed(1.0, state.landmark_ms, self.half_life_ms, now_ms)
         return {genre: total * scale for genre, total in state.sums.items()}
+
+
+def _rebase(state: GenreSums, onto_ms: int, half_life_ms: int) -> None:
+    for genre, total in state.sums.items():
+        state.sums[genre] = rebase(total, state.landmark_ms, onto_ms, half_life_ms)
+    state.landmark_ms = onto_ms

@@ -15,12 +15,13 @@ State = Any
 
 
 class Aggregation(Protocol):
-    """Folds events of one entity into a state. Implementations are frozen dataclasses: parameters are part of the version.
+    """Folds events of one entity into a state. Implementations are frozen dataclasses, whose parameters are part of the
+    view's fingerprint."""
 
-    version: raised by hand when the meaning of the state changes though the parameters do not.
-    """
-
-    version: int
+    @property
+    def version(self) -> int:
+        """A number raised by hand when the meaning of the state changes though the parameters do not."""
+        ...
 
     @property
     def types(self) -> frozenset[str]:
@@ -45,7 +46,8 @@ class Aggregation(Protocol):
         ...
 
     def merge(self, left: State, right: State) -> State:
-        """Return the state of both's events, without changing either. Associative and commutative; initialize() is neutral."""
+        """Return the state of both's events, without changing either. Associative and commutative, and initialize() is
+        neutral."""
         ...
 
     def result(self, state: State, now_ms: int) -> dict[str, float] | list[Any]:

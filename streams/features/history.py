@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from streams.events import Event
-from streams.features.type_codes import ALL_TYPES, TYPE_CODES, TYPE_MASK, unpack_time
+from streams.features.type_codes import ALL_TYPES, TYPE_BITS, TYPE_CODES, TYPE_MASK, TYPE_NAMES
 
 _PROGRESS = TYPE_CODES["progress"]
 
@@ -37,7 +37,7 @@ class HistoryState(msgspec.Struct, array_like=True, gc=False):
 
 @dataclass(frozen=True)
 class History:
-    """The newest `bound` events, by event time; at the same time by type, title and value, so that arrival does not matter.
+    """The newest `bound` events by event time; at the same time by type, title and value, whatever order they arrive in.
 
     A player reports its progress again and again: a progress event right after one of the same title replaces it.
     """
@@ -54,7 +54,7 @@ class History:
         return HistoryState([], [], [])
 
     def update(self, state: HistoryState, event: Event, genres: tuple[str, ...]) -> HistoryState:
-        code = event.event_time_ms << 4 | TYPE_CODES[event.type]
+        code = event.event_time_ms << TYPE_BITS | TYPE_CODES[event.type]
         codes = state.codes
         value = event.value
         if value is not None:
@@ -95,13 +95,16 @@ class History:
 
     def result(self, state: HistoryState, now_ms: int) -> list[HistoryEntry]:
         """Return the entries, newest first."""
-        entries = []
-        for code, item_id, value in zip(
-            reversed(state.codes), reversed(state.items), reversed(state.values), strict=True
-        ):
-            event_time_ms, event_type = unpack_time(code)
-            entries.append(HistoryEntry(item_id, event_type, event_time_ms, value))
-        return entries
+        return newest_entries(state, self.bound)
+
+
+def newest_entries(state: HistoryState, limit: int) -> list[HistoryEntry]:
+    """Return the newest `limit` entries, newest first."""
+    codes = state.codes[: -limit - 1 : -1]
+    types = [TYPE_NAMES[code & TYPE_MASK] for code in codes]
+    times_ms = [code >> TYPE_BITS for code in codes]
+    columns = zip(state.items[: -limit - 1 : -1], types, times_ms, state.values[: -limit - 1 : -1], strict=True)
+    return list(map(HistoryEntry._make, columns))
 
 
 def _rows(state: HistoryState) -> list[tuple[int, str, float | None]]:

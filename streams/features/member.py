@@ -6,13 +6,14 @@ from typing import Final
 
 from streams.events import EVENT_TYPES
 from streams.features.affinity import Affinity
-from streams.features.history import History, HistoryEntry
+from streams.features.entity_state import EntityState
+from streams.features.history import History, HistoryEntry, newest_entries
 from streams.features.latest_by_title import LatestByTitle
 from streams.features.recency import Recency
 from streams.features.recent_events import RecentEvents
 from streams.features.seen_titles import Seen, SeenTitles
 from streams.features.session import Session
-from streams.features.view import EntityState, View
+from streams.features.view import View
 from streams.features.windowed_count import DAY_MS, WindowedCount
 from streams.topics import MEMBER_EVENTS
 
@@ -71,9 +72,9 @@ def member_key(member_id: str) -> bytes:
     return member_id.encode()
 
 
-def history(state: EntityState) -> list[HistoryEntry]:
-    """Return the member's newest events, newest first, at most HISTORY_BOUND."""
-    return _HISTORY.result(state.parts[MEMBER.slots["history"]], 0)
+def history(state: EntityState, limit: int = HISTORY_BOUND) -> list[HistoryEntry]:
+    """Return the member's newest `limit` events, newest first; a model that reads fewer than are kept asks for fewer."""
+    return newest_entries(state.parts[MEMBER.slots["history"]], limit)
 
 
 def seen(state: EntityState) -> SeenTitles:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ldexp
 from typing import Any, ClassVar
 
 import msgspec
 
 from streams.events import Event
-from streams.features.decay import decayed, rebase
+from streams.features.decay import BLOCK, decayed, landmark_of, rebase
 from streams.features.strength import NEUTRAL_STARS, POSITIVE_TYPES
 
 
 class HalfLifeSums(msgspec.Struct, array_like=True, gc=False):
-    """One sum for each half-life, in units of 2**unit (see streams.features.decay)."""
+    """A sum for each half-life, all relative to one landmark (Unix, ms; see streams.features.decay)."""
 
-    units: list[int]
+    landmark_ms: int
     sums: list[float]
-
-    def __post_init__(self) -> None:
-        if len(self.units) != len(self.sums):
-            raise ValueError("decayed sums differ in length")
 
 
 @dataclass(frozen=True)
@@ -32,48 +27,43 @@ class Popularity:
     version: ClassVar[int] = 1
     types: ClassVar[frozenset[str]] = POSITIVE_TYPES
     state_type: ClassVar[Any] = HalfLifeSums
-    _steps: tuple[tuple[int, int, float], ...] = field(init=False, repr=False, compare=False)
+    _rates: tuple[tuple[int, float], ...] = field(init=False, repr=False, compare=False)
+    _block_ms: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        steps = tuple((place, length, 1 / length) for place, (_, length) in enumerate(self.half_lives_ms))
-        object.__setattr__(self, "_steps", steps)
+        rates = tuple((place, 1 / length) for place, (_, length) in enumerate(self.half_lives_ms))
+        object.__setattr__(self, "_rates", rates)
+        object.__setattr__(self, "_block_ms", min(length for _, length in self.half_lives_ms) * BLOCK)
 
     def names(self, genres: tuple[str, ...]) -> list[str]:
         return [name for name, _ in self.half_lives_ms]
 
     def initialize(self) -> HalfLifeSums:
-        return HalfLifeSums([0] * len(self.half_lives_ms), [0.0] * len(self.half_lives_ms))
+        return HalfLifeSums(0, [0.0] * len(self.half_lives_ms))
 
     def update(self, state: HalfLifeSums, event: Event, genres: tuple[str, ...]) -> HalfLifeSums:
         if event.type == "rate" and (event.value is None or event.value <= NEUTRAL_STARS):
             return state
-        event_time_ms = event.event_time_ms
-        units = state.units
+        since_ms = event.event_time_ms - state.landmark_ms
+        if since_ms >= self._block_ms:
+            landmark_ms = landmark_of(event.event_time_ms, self._block_ms)
+            state.sums = self._rebased(state, landmark_ms)
+            state.landmark_ms = landmark_ms
+            since_ms = event.event_time_ms - landmark_ms
         sums = state.sums
-        for place, half_life_ms, inverse in self._steps:
-            unit = event_time_ms // half_life_ms
-            weight = 2.0 ** ((event_time_ms - unit * half_life_ms) * inverse)
-            newest = units[place]
-            if unit == newest:
-                sums[place] += weight
-            elif unit > newest:
-                units[place] = unit
-                sums[place] = ldexp(sums[place], newest - unit) + weight
-            else:
-                sums[place] += ldexp(weight, unit - newest)
+        for place, rate in self._rates:
+            sums[place] += 2.0 ** (since_ms * rate)
         return state
 
     def merge(self, left: HalfLifeSums, right: HalfLifeSums) -> HalfLifeSums:
-        units = [max(pair) for pair in zip(left.units, right.units, strict=True)]
-        return HalfLifeSums(units, [a + b for a, b in zip(_rebased(left, units), _rebased(right, units), strict=True)])
+        landmark_ms = max(left.landmark_ms, right.landmark_ms)
+        pairs = zip(self._rebased(left, landmark_ms), self._rebased(right, landmark_ms), strict=True)
+        return HalfLifeSums(landmark_ms, [mine + other for mine, other in pairs])
+
+    def _rebased(self, state: HalfLifeSums, onto_ms: int) -> list[float]:
+        pairs = zip(state.sums, self.half_lives_ms, strict=True)
+        return [rebase(total, state.landmark_ms, onto_ms, length) for total, (_, length) in pairs]
 
     def result(self, state: HalfLifeSums, now_ms: int) -> dict[str, float]:
-        return {
-            name: decayed(total, unit, half_life_ms, now_ms)
-            for (name, half_life_ms), unit, total in zip(self.half_lives_ms, state.units, state.sums, strict=True)
-            if total
-        }
-
-
-def _rebased(state: HalfLifeSums, units: list[int]) -> list[float]:
-    return [rebase(total, unit, onto) for total, unit, onto in zip(state.sums, state.units, units, strict=True)]
+        pairs = zip(state.sums, self.half_lives_ms, strict=True)
+        return {name: decayed(total, state.landmark_ms, length, now_ms) for total, (name, length) in pairs if total}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 from streams.events import Event
-from streams.features.hashes import HASH_BYTES, id_hash
+from streams.features.hashes import HASH_BYTES
 from streams.features.type_codes import ALL_TYPES
 
 
@@ -23,6 +24,11 @@ class RecentEvents:
     types: ClassVar[frozenset[str]] = ALL_TYPES
     state_type: ClassVar[Any] = bytearray
 
+    _bytes: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_bytes", self.bound * HASH_BYTES)
+
     def names(self, genres: tuple[str, ...]) -> list[str]:
         return []
 
@@ -31,12 +37,12 @@ class RecentEvents:
 
     def add(self, state: bytearray, event_id: str) -> bool:
         """Return whether an event id is new, and remember it if so."""
-        digest = id_hash(event_id)
+        digest = blake2b(event_id.encode(), digest_size=HASH_BYTES).digest()
         at = state.find(digest)
         if at >= 0 and (at % HASH_BYTES == 0 or digest in _split(state)):
             return False
         state += digest
-        if len(state) > self.bound * HASH_BYTES:
+        if len(state) > self._bytes:
             del state[:HASH_BYTES]
         return True
 

@@ -1,4 +1,4 @@
-"""Replay: the folds over a stretch of the log, in memory; the reference that every other way must equal byte for byte."""
+"""Replay: the folds over a stretch of the log, in memory: the reference that all else must equal byte for byte."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from streams.errors import Undeliverable
 from streams.event_log.protocol import Batch, Record
 from streams.events import Event
 from streams.features.admission import admit_event, admit_impression
+from streams.features.entity_state import EntityState
 from streams.features.member import MEMBER, member_key
 from streams.features.title import TITLE, TITLE_SHOWN, shown_event, title_key
-from streams.features.view import EntityState, View
+from streams.features.view import View
 from streams.impressions import Impression
 from streams.positions import pack_position
 from streams.topics import IMPRESSIONS, MEMBER_EVENTS
@@ -22,11 +23,47 @@ VIEWS: tuple[View, ...] = (MEMBER, TITLE, TITLE_SHOWN)
 
 
 @dataclass
+class PartitionStates:
+    """The states folded from one partition number, by id. The fold is here, for agents and replays alike."""
+
+    members: dict[str, EntityState] = field(default_factory=dict)
+    titles: dict[str, EntityState] = field(default_factory=dict)
+    shown: dict[str, EntityState] = field(default_factory=dict)
+
+    def fold_event(self, event: Event, genres: tuple[str, ...], position: int) -> bool:
+        """Fold an admitted event; return whether it was new. What the member's state does not take, no title counts."""
+        member = self.members.get(event.member_id)
+        if member is None:
+            member = self.members[event.member_id] = MEMBER.initialize()
+        if not _fold_member(member, event, position, genres):
+            return False
+        item_id = event.item_id
+        if item_id:
+            title = self.titles.get(item_id)
+            if title is None:
+                title = self.titles[item_id] = TITLE.initialize()
+            _fold_title(title, event, position, genres)
+        return True
+
+    def fold_impression(self, impression: Impression, position: int) -> None:
+        """Count the titles that an admitted impression shows."""
+        for item_id in shown_titles(impression):
+            shown = self.shown.get(item_id)
+            if shown is None:
+                shown = self.shown[item_id] = TITLE_SHOWN.initialize()
+            TITLE_SHOWN.fold(shown, shown_event(impression, item_id), position, ())
+
+
+_fold_member = MEMBER.fold
+_fold_title = TITLE.fold
+
+
+@dataclass
 class OfflineStates:
-    """States by kind and key; `take` folds more of the log in. refused: how many records were undeliverable."""
+    """The states of a stretch of the log, by partition number. refused: how many records were undeliverable."""
 
     catalogue: Mapping[str, Title]
-    states: dict[str, dict[bytes, EntityState]] = field(default_factory=lambda: {view.name: {} for view in VIEWS})
+    partitions: dict[int, PartitionStates] = field(default_factory=dict)
     refused: int = 0
 
     def take(self, batch: Batch) -> None:
@@ -43,37 +80,37 @@ class OfflineStates:
     def take_event(self, record: Record, epoch: int, partition: int) -> bool:
         """Fold one record of `member-events`; return whether it was new. Raises Undeliverable."""
         event, genres = admit_event(record, self.catalogue)
-        return self.fold_event(event, genres, pack_position(epoch, record.offset), partition)
-
-    def fold_event(self, event: Event, genres: tuple[str, ...], position: int, partition: int) -> bool:
-        """Fold an admitted event; return whether it was new."""
-        if not MEMBER.fold(self._state(MEMBER, member_key(event.member_id)), event, position, genres):
-            return False
-        if event.item_id:
-            TITLE.fold(self._state(TITLE, title_key(event.item_id, partition)), event, position, genres)
-        return True
+        return self.partition(partition).fold_event(event, genres, pack_position(epoch, record.offset))
 
     def take_impression(self, record: Record, epoch: int, partition: int) -> None:
         """Fold one record of `impressions`. Raises Undeliverable."""
         impression = admit_impression(record)
-        for item_id in shown_titles(impression):
-            state = self._state(TITLE_SHOWN, title_key(item_id, partition))
-            TITLE_SHOWN.fold(state, shown_event(impression, item_id), pack_position(epoch, record.offset), ())
+        self.partition(partition).fold_impression(impression, pack_position(epoch, record.offset))
 
-    def _state(self, view: View, key: bytes) -> EntityState:
-        states = self.states[view.name]
-        state = states.get(key)
-        if state is None:
-            state = states[key] = view.initialize()
-        return state
+    def partition(self, partition: int) -> PartitionStates:
+        """Return the states of a partition number, to fold into."""
+        states = self.partitions.get(partition)
+        if states is None:
+            states = self.partitions[partition] = PartitionStates()
+        return states
 
     def member(self, member_id: str) -> EntityState | None:
-        """Return a member's state; do not change it."""
-        return self.states[MEMBER.name].get(member_key(member_id))
+        """Return a member's state as it is now; do not change it."""
+        for states in self.partitions.values():
+            if member_id in states.members:
+                return states.members[member_id]
+        return None
 
     def packed(self) -> dict[str, dict[bytes, bytes]]:
         """Return the stored form of every state, by kind and key."""
-        return {view.name: {key: view.pack(state) for key, state in self.states[view.name].items()} for view in VIEWS}
+        packed: dict[str, dict[bytes, bytes]] = {view.name: {} for view in VIEWS}
+        for partition, states in self.partitions.items():
+            for member_id, state in states.members.items():
+                packed[MEMBER.name][member_key(member_id)] = MEMBER.pack(state)
+            for view, titles in ((TITLE, states.titles), (TITLE_SHOWN, states.shown)):
+                for item_id, state in titles.items():
+                    packed[view.name][title_key(item_id, partition)] = view.pack(state)
+        return packed
 
 
 def shown_titles(impression: Impression) -> list[str]:

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from struct import Struct
 from typing import Any, ClassVar, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.events import Event
 from streams.features.hashes import HASH_BYTES, title_hash
 
-SECONDS_BYTES: Final = 4
-"""Seconds since 1970 in 32 bits last until 2106."""
+RECORD: Final = Struct("<I8s")
+"""Event time in seconds since 1970 (32 bits last until 2106) and the hash of the item id."""
+
+_COLUMNS: Final = np.dtype([("seconds", "<u4"), ("hash", "<u8")])
 
 SLACK: Final = 512
 """How many records over the bound a state may have before it is compacted, so that most events only append."""
-
-
-class SeenState(msgspec.Struct, array_like=True, gc=False):
-    """Records in order of arrival, as columns of bytes (little-endian): event time in seconds, hash of the item id.
-
-    A title may have several records until the state is compacted.
-    """
-
-    seconds: bytearray
-    hashes: bytearray
-
-    def __post_init__(self) -> None:
-        if len(self.seconds) * HASH_BYTES != len(self.hashes) * SECONDS_BYTES or len(self.hashes) % HASH_BYTES:
-            raise ValueError("seen titles' columns differ in length")
 
 
 class TitleHashes:
@@ -73,12 +61,19 @@ class SeenTitles:
 
 @dataclass(frozen=True)
 class Seen:
-    """The `bound` titles seen last; up to SLACK records more before the oldest are dropped."""
+    """The `bound` titles seen last; up to SLACK records more before the oldest are dropped.
+
+    The state is records in order of arrival, one after another; a title may have several until the state is compacted.
+    """
 
     counted: tuple[str, ...]
     bound: int
     version: ClassVar[int] = 1
-    state_type: ClassVar[Any] = SeenState
+    state_type: ClassVar[Any] = bytearray
+    _most_bytes: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_most_bytes", (self.bound + SLACK) * RECORD.size)
 
     @property
     def types(self) -> frozenset[str]:
@@ -87,39 +82,42 @@ class Seen:
     def names(self, genres: tuple[str, ...]) -> list[str]:
         return []
 
-    def initialize(self) -> SeenState:
-        return SeenState(bytearray(), bytearray())
+    def initialize(self) -> bytearray:
+        return bytearray()
 
-    def update(self, state: SeenState, event: Event, genres: tuple[str, ...]) -> SeenState:
+    def update(self, state: bytearray, event: Event, genres: tuple[str, ...]) -> bytearray:
         digest = title_hash(event.item_id)
-        hashes = state.hashes
-        seconds = (event.event_time_ms // 1000).to_bytes(SECONDS_BYTES, "little")
-        if hashes.endswith(digest):
-            if event.event_time_ms // 1000 > int.from_bytes(state.seconds[-SECONDS_BYTES:], "little"):
-                state.seconds[-SECONDS_BYTES:] = seconds
+        record = _pack_record(event.event_time_ms // 1000, digest)
+        if state.endswith(digest):
+            if record[:-HASH_BYTES][::-1] > state[-RECORD.size : -HASH_BYTES][::-1]:
+                state[-RECORD.size :] = record
             return state
-        hashes += digest
-        state.seconds += seconds
-        if len(hashes) > (self.bound + SLACK) * HASH_BYTES:
-            return _compact(state.seconds, hashes, self.bound)
+        state += record
+        if len(state) > self._most_bytes:
+            return _compact(state, self.bound)
         return state
 
-    def merge(self, left: SeenState, right: SeenState) -> SeenState:
-        if not left.hashes or not right.hashes:
-            one = left if left.hashes else right
-            return SeenState(bytearray(one.seconds), bytearray(one.hashes))
-        return _compact(left.seconds + right.seconds, left.hashes + right.hashes, self.bound)
+    def merge(self, left: bytearray, right: bytearray) -> bytearray:
+        if not left or not right:
+            return bytearray(left or right)
+        return _compact(left + right, self.bound)
 
-    def result(self, state: SeenState, now_ms: int) -> list[SeenTitles]:
+    def result(self, state: bytearray, now_ms: int) -> list[SeenTitles]:
         """Return one SeenTitles."""
-        return [SeenTitles(np.frombuffer(bytes(state.hashes), dtype="<u8"))]
+        return [SeenTitles(np.ascontiguousarray(_records(state)["hash"]))]
 
 
-def _compact(seconds: bytearray, hashes: bytearray, bound: int) -> SeenState:
-    """Return the latest record of each title, by time, then hash, the newest `bound` of them."""
-    times = np.frombuffer(bytes(seconds), dtype="<u4")
-    ids = np.frombuffer(bytes(hashes), dtype="<u8")
-    order = np.lexsort((ids, times))
-    _, newest_first = np.unique(ids[order][::-1], return_index=True)
-    kept = order[np.sort(len(order) - 1 - newest_first)][-bound:]
-    return SeenState(bytearray(times[kept].tobytes()), bytearray(ids[kept].tobytes()))
+_pack_record = RECORD.pack
+
+
+def _records(state: bytearray) -> NDArray[np.void]:
+    whole = len(state) // RECORD.size * RECORD.size
+    return np.frombuffer(bytes(state[:whole]), dtype=_COLUMNS)
+
+
+def _compact(state: bytearray, bound: int) -> bytearray:
+    """Return the latest record of each title, by time, then hash; the newest `bound` of them."""
+    records = _records(state)
+    newest_first = records[np.lexsort((records["hash"], records["seconds"]))[::-1]]
+    _, latest = np.unique(newest_first["hash"], return_index=True)
+    return bytearray(newest_first[np.sort(latest)[:bound][::-1]].tobytes())

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from streams.events import Event
 from streams.features.click_through import click_through
+from streams.features.entity_state import EntityState
 from streams.features.first_event import FirstEvent
 from streams.features.popularity import Popularity
 from streams.features.strength import POSITIVE_TYPES
 from streams.features.trend import Trend
-from streams.features.view import EntityState, View
+from streams.features.view import View
 from streams.features.windowed_count import DAY_MS, MONTH, WindowedCount
 from streams.impressions import Impression
 from streams.topics import IMPRESSIONS, MEMBER_EVENTS

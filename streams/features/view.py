@@ -19,36 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.errors import Corrupt
-from streams.events import EVENT_TYPES, Event
+from streams.events import EVENT_TYPES
 from streams.features import strength
 from streams.features.aggregation import Aggregation, Derived, State
-from streams.features.recent_events import RecentEvents
+from streams.features.compiled_fold import Fold, compile_fold
+from streams.features.entity_state import EntityState
 from streams.positions import NOTHING
-from streams.stores.protocol import POSITION_BYTES
 
 _HEADER: Final = Struct(">QI")
 _encoder = msgspec.msgpack.Encoder()
 
 PLANS_KEPT: Final = 64
-"""Vector plans remembered: one for each model or caller with its own list of feature names; a few are in use at a time."""
+"""Vector plans remembered, one for each list of feature names; a few models are in use at a time."""
 
 
 class OtherVersion(Corrupt):
     """A state was packed by another version of its view; it must be rebuilt from the log or the history."""
-
-
-class EntityState(msgspec.Struct, gc=False):
-    """An entity's features. position: of the newest message in it. watermark_ms: highest event time, 0 for none.
-
-    parts: the states of the view's aggregations, in the view's order.
-    """
-
-    position: int
-    watermark_ms: int
-    parts: list[State]
-
-
-Update = Callable[[State, Event, tuple[str, ...]], State]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,84 +54,38 @@ class View:
     ttl_ms: int | None = None
     fingerprint: int = field(init=False)
     slots: dict[str, int] = field(init=False, repr=False)
-    _updates: dict[str, tuple[tuple[int, Update], ...]] = field(init=False, repr=False)
-    _initial: tuple[Callable[[], State], ...] = field(init=False, repr=False)
-    _distinct_slot: int = field(init=False, repr=False)
-    _is_new: Callable[[State, str], bool] | None = field(init=False, repr=False)
-    _ttl_ms: int = field(init=False, repr=False)
+    fold: Fold = field(init=False, repr=False)
+    """Folds the event at `position` into a state, in place, given its title's genres. Returns False, having changed
+    nothing, if the state covers the position already; and False, having advanced the position only, if the event id is
+    one that the state remembers."""
     _decoder: msgspec.msgpack.Decoder[Any] = field(init=False, repr=False)
     _plan: Callable[[tuple[str, ...]], VectorPlan] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         names = list(self.aggregations)
-        keeper = self.aggregations[self.distinct] if self.distinct else None
-        if keeper is not None and not isinstance(keeper, RecentEvents):
-            raise TypeError(f"{self.distinct} does not remember event ids")
         for name, value in {
             "fingerprint": _fingerprint(self),
             "slots": {name: slot for slot, name in enumerate(names)},
-            "_updates": {event_type: self._updates_for(event_type) for event_type in EVENT_TYPES},
-            "_initial": tuple(aggregation.initialize for aggregation in self.aggregations.values()),
-            "_distinct_slot": names.index(self.distinct) if self.distinct else 0,
-            "_is_new": keeper.add if keeper else None,
-            "_ttl_ms": self.ttl_ms if self.ttl_ms is not None else 1 << 62,
+            "fold": compile_fold(self.aggregations, self.distinct, self.ttl_ms),
             "_decoder": msgspec.msgpack.Decoder(_state_type(self.aggregations.values())),
             "_plan": lru_cache(maxsize=PLANS_KEPT)(lambda names: VectorPlan(self, names)),
         }.items():
             object.__setattr__(self, name, value)
 
-    def _updates_for(self, event_type: str) -> tuple[tuple[int, Update], ...]:
-        return tuple(
-            (slot, aggregation.update)
-            for slot, (name, aggregation) in enumerate(self.aggregations.items())
-            if event_type in aggregation.types and name != self.distinct
-        )
-
     def initialize(self) -> EntityState:
         """Return the state of no events, at position NOTHING."""
-        return EntityState(NOTHING, 0, [initialize() for initialize in self._initial])
-
-    def fold(self, state: EntityState, event: Event, position: int, genres: tuple[str, ...]) -> bool:
-        """Fold the event at `position` into `state`, in place; `genres` are its title's.
-
-        Return False, having changed nothing, if the state covers the position already; and False, having advanced the
-        position only, if the event id is one that the state remembers.
-        """
-        if position <= state.position:
-            return False
-        state.position = position
-        parts = state.parts
-        if self._is_new is not None and not self._is_new(parts[self._distinct_slot], event.event_id):
-            return False
-        ahead_ms = event.event_time_ms - state.watermark_ms
-        if ahead_ms > 0:
-            if ahead_ms > self._ttl_ms:
-                self._start_anew(state, event)
-                parts = state.parts
-            state.watermark_ms = event.event_time_ms
-        elif -ahead_ms > self._ttl_ms:
-            return True
-        for slot, update in self._updates[event.type]:
-            parts[slot] = update(parts[slot], event, genres)
-        return True
-
-    def _start_anew(self, state: EntityState, event: Event) -> None:
-        """Forget everything but the event ids, which tell retries of what came lately."""
-        remembered = state.parts[self._distinct_slot]
-        state.parts = [initialize() for initialize in self._initial]
-        if self.distinct:
-            state.parts[self._distinct_slot] = remembered
+        return EntityState(NOTHING, 0, [aggregation.initialize() for aggregation in self.aggregations.values()])
 
     def expired(self, state: EntityState, now_ms: int) -> bool:
         """Return whether the entity has had no event for longer than the view's TTL."""
-        return now_ms - state.watermark_ms > self._ttl_ms
+        return self.ttl_ms is not None and now_ms - state.watermark_ms > self.ttl_ms
 
     def pack(self, state: EntityState) -> bytes:
         """Return the stored form of a state."""
         return _HEADER.pack(state.position, self.fingerprint) + _encoder.encode([state.watermark_ms, *state.parts])
 
     def unpack(self, value: bytes) -> EntityState:
-        """Return a state from its stored form. Raises OtherVersion if another version of the view packed it, else Corrupt."""
+        """Return a state from its stored form. Raises OtherVersion if another version of the view packed it, or Corrupt."""
         if len(value) <= _HEADER.size:
             raise Corrupt(f"a {self.name} state has {len(value)} bytes")
         position, fingerprint = _HEADER.unpack_from(value)
@@ -158,7 +98,7 @@ class View:
         return EntityState(position, watermark_ms, parts)
 
     def merge(self, states: Sequence[EntityState]) -> EntityState:
-        """Return the state of all events of `states`, which share none; the position is the highest. Changes none of them."""
+        """Return the state of all events of `states`, which share none, at the highest position; changes none of them."""
         if not states:
             return self.initialize()
         merged = states[0]
@@ -176,7 +116,7 @@ class View:
         return merged
 
     def result(self, state: EntityState, now_ms: int) -> dict[str, float | list[Any]]:
-        """Return all features by name at `now_ms`: scalars that are not zero, and lists (under the aggregation's name)."""
+        """Return all features by name at `now_ms`: scalars, of which zeros may be left out, and lists."""
         values: dict[str, float | list[Any]] = {}
         for (name, aggregation), part in zip(self.aggregations.items(), state.parts, strict=True):
             result = aggregation.result(part, now_ms)

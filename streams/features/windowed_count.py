@@ -10,8 +10,6 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
-import msgspec
-
 from streams.events import Event
 from streams.features.strength import NEUTRAL_STARS
 
@@ -32,20 +30,23 @@ WEEK: Final = Window("7d", 7 * DAY_MS, DAY_MS)
 MONTH: Final = Window("30d", 30 * DAY_MS, DAY_MS)
 
 
-class Panes(msgspec.Struct, array_like=True, gc=False):
-    """Counts of the panes that have any. codes: pane index * number of categories + category, ascending."""
+Panes = list[int]
+"""Counts of the panes that have any, ascending: (pane index * number of categories + category) << COUNT_BITS | count."""
 
-    codes: list[int]
-    counts: list[int]
+COUNT_BITS: Final = 32
+"""A pane counts up to 4 billion, 49,000 a second all day; with the codes of the year 2100 that makes 56 bits."""
 
-    def __post_init__(self) -> None:
-        if len(self.codes) != len(self.counts):
-            raise ValueError("pane columns differ in length")
+COUNT_MASK: Final = (1 << COUNT_BITS) - 1
 
 
-class _Resolution(NamedTuple):
+class _Step(NamedTuple):
+    """How windows with panes of one length are counted: place of the panes in the state, length, and two code distances."""
+
+    place: int
     pane_ms: int
+    width: int
     kept: int
+    """From the newest pane's first code back to the oldest kept pane's."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class WindowedCount:
     """Counts events of some types in windows, by type or together.
 
     counted: event types. positive_only: leaves out ratings that do not speak for the title. from_page_only: counts only
-    events that followed a page (with `page_id`). Events older than the newest by more than the window's span are dropped.
+    events that followed a page (with `page_id`). Events older than the newest by more than the window are dropped.
     """
 
     counted: tuple[str, ...]
@@ -62,100 +63,102 @@ class WindowedCount:
     positive_only: bool = False
     from_page_only: bool = False
     version: ClassVar[int] = 1
-    state_type: ClassVar[Any] = list[Panes]
     _categories: dict[str, int] = field(init=False, repr=False, compare=False)
-    _width: int = field(init=False, repr=False, compare=False)
-    _resolutions: tuple[_Resolution, ...] = field(init=False, repr=False, compare=False)
+    _steps: tuple[_Step, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        pane_lengths = sorted({window.pane_ms for window in self.windows})
-        resolutions = tuple(
-            _Resolution(length, max(window.span_ms // length for window in self.windows if window.pane_ms == length))
-            for length in pane_lengths
-        )
-        categories = {name: place if self.by_type else 0 for place, name in enumerate(self.counted)}
-        object.__setattr__(self, "_categories", categories)
-        object.__setattr__(self, "_width", len(self.counted) if self.by_type else 1)
-        object.__setattr__(self, "_resolutions", resolutions)
+        width = len(self.counted) if self.by_type else 1
+        lengths = sorted({window.pane_ms for window in self.windows})
+        steps = tuple(_Step(place, length, width, self._kept(length) * width) for place, length in enumerate(lengths))
+        object.__setattr__(self, "_categories", {n: i if self.by_type else 0 for i, n in enumerate(self.counted)})
+        object.__setattr__(self, "_steps", steps)
+
+    def _kept(self, pane_ms: int) -> int:
+        return max(window.span_ms // pane_ms for window in self.windows if window.pane_ms == pane_ms) - 1
 
     @property
     def types(self) -> frozenset[str]:
         return frozenset(self.counted)
 
+    @property
+    def state_type(self) -> Any:
+        return tuple[(Panes,) * len(self._steps)]  # type: ignore[misc]  # as many as there are pane lengths
+
     def names(self, genres: tuple[str, ...]) -> list[str]:
         labels = [f"{name}:" for name in self.counted] if self.by_type else [""]
         return [f"{label}{window.name}" for label in labels for window in self.windows]
 
-    def initialize(self) -> list[Panes]:
-        return [Panes([], []) for _ in self._resolutions]
+    def initialize(self) -> tuple[Panes, ...]:
+        return tuple([] for _ in self._steps)
 
-    def update(self, state: list[Panes], event: Event, genres: tuple[str, ...]) -> list[Panes]:
+    def update(self, state: tuple[Panes, ...], event: Event, genres: tuple[str, ...]) -> tuple[Panes, ...]:
         if self.from_page_only and event.page_id is None:
             return state
         if self.positive_only and event.type == "rate" and (event.value is None or event.value <= NEUTRAL_STARS):
             return state
         category = self._categories[event.type]
         event_time_ms = event.event_time_ms
-        width = self._width
-        place = 0
-        for pane_ms, kept in self._resolutions:
+        for place, pane_ms, width, kept in self._steps:
             panes = state[place]
-            place += 1
-            codes = panes.codes
             code = event_time_ms // pane_ms * width + category
-            at = bisect_left(codes, code)
-            if at == len(codes):
-                codes.append(code)
-                panes.counts.append(1)
-                if codes[0] < (code // width - kept + 1) * width:
-                    _evict(panes, (code // width - kept + 1) * width)
-            elif codes[at] == code:
-                panes.counts[at] += 1
-            elif code >= (codes[-1] // width - kept + 1) * width:
-                codes.insert(at, code)
-                panes.counts.insert(at, 1)
+            if panes and panes[-1] >> COUNT_BITS == code:
+                panes[-1] += 1
+            else:
+                _count_elsewhere(panes, code, code - category - kept, width, kept)
         return state
 
-    def merge(self, left: list[Panes], right: list[Panes]) -> list[Panes]:
-        return [
-            self._merge_panes(mine, other, resolution.kept)
-            for mine, other, resolution in zip(left, right, self._resolutions, strict=True)
-        ]
+    def merge(self, left: tuple[Panes, ...], right: tuple[Panes, ...]) -> tuple[Panes, ...]:
+        pairs = zip(left, right, self._steps, strict=True)
+        return tuple(_merge(mine, other, step.width, step.kept) for mine, other, step in pairs)
 
-    def _merge_panes(self, left: Panes, right: Panes, kept: int) -> Panes:
-        counts = dict(zip(left.codes, left.counts, strict=True))
-        for code, count in zip(right.codes, right.counts, strict=True):
-            counts[code] = counts.get(code, 0) + count
-        codes = sorted(counts)
-        merged = Panes(codes, [counts[code] for code in codes])
-        if codes:
-            _evict(merged, (codes[-1] // self._width - kept + 1) * self._width)
-        return merged
-
-    def result(self, state: list[Panes], now_ms: int) -> dict[str, float]:
+    def result(self, state: tuple[Panes, ...], now_ms: int) -> dict[str, float]:
         """Return the counts that are not zero; of panes that lie ahead of `now_ms` too, since clocks differ."""
-        width = self._width
-        place_of = {resolution.pane_ms: place for place, resolution in enumerate(self._resolutions)}
         values: dict[str, float] = {}
-        for name, span_ms, pane_ms in self.windows:
-            panes = state[place_of[pane_ms]]
-            codes, counts = panes.codes, panes.counts
-            first = bisect_left(codes, (now_ms // pane_ms - span_ms // pane_ms + 1) * width)
-            if first == len(codes):
-                continue
-            if not self.by_type:
-                values[name] = float(sum(counts[first:]))
-                continue
-            sums: dict[int, int] = {}
-            for code, count in zip(codes[first:], counts[first:], strict=True):
-                category = code % width
-                sums[category] = sums.get(category, 0) + count
-            for category, total in sums.items():
-                values[f"{self.counted[category]}:{name}"] = float(total)
+        for place, length, width, _ in self._steps:
+            panes = state[place]
+            for name, span_ms, pane_ms in self.windows:
+                if pane_ms != length:
+                    continue
+                oldest = (now_ms // pane_ms - span_ms // pane_ms + 1) * width
+                for category, total in _totals(panes[_place(panes, oldest) :], width).items():
+                    values[f"{self.counted[category]}:{name}" if self.by_type else name] = float(total)
         return values
 
 
-def _evict(panes: Panes, first_code: int) -> None:
-    gone = bisect_left(panes.codes, first_code)
-    del panes.codes[:gone]
-    del panes.counts[:gone]
+def _place(panes: Panes, code: int) -> int:
+    """Return where the first count of `code` or later is."""
+    return bisect_left(panes, code << COUNT_BITS)
+
+
+def _count_elsewhere(panes: Panes, code: int, oldest: int, width: int, kept: int) -> None:
+    """Count an event whose code is not the newest; `oldest`: the first code that is kept if this is the newest pane."""
+    if not panes or code > panes[-1] >> COUNT_BITS:
+        if panes and panes[0] >> COUNT_BITS < oldest:
+            del panes[: _place(panes, oldest)]
+        panes.append(code << COUNT_BITS | 1)
+    elif code >= (panes[-1] >> COUNT_BITS) // width * width - kept:
+        at = _place(panes, code)
+        if panes[at] >> COUNT_BITS == code:
+            panes[at] += 1
+        else:
+            panes.insert(at, code << COUNT_BITS | 1)
+
+
+def _merge(left: Panes, right: Panes, width: int, kept: int) -> Panes:
+    counts: dict[int, int] = {}
+    for pane in (*left, *right):
+        code = pane >> COUNT_BITS
+        counts[code] = counts.get(code, 0) + (pane & COUNT_MASK)
+    merged = [code << COUNT_BITS | count for code, count in sorted(counts.items())]
+    if merged:
+        del merged[: _place(merged, (merged[-1] >> COUNT_BITS) // width * width - kept)]
+    return merged
+
+
+def _totals(panes: Panes, width: int) -> dict[int, int]:
+    """Return the sum of each category that has any."""
+    totals: dict[int, int] = {}
+    for pane in panes:
+        category = (pane >> COUNT_BITS) % width
+        totals[category] = totals.get(category, 0) + (pane & COUNT_MASK)
+    return totals
