@@ -1,0 +1,1 @@
+"""Metaflow flows, and how they are started."""

@@ -1,0 +1,115 @@
+"""Running a flow as a child process: its steps as they go, and the error of the one that failed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from streams.settings import Settings
+from training_bridge.flows.environment import configure_metaflow, metaflow_environment
+
+_TASK_LINE: Final = re.compile(r"^\S+ \S+ \[(?P<run>[^/]+)/(?P<step>\w+)/(?P<task>[^ ]+) \(pid \d+\)\] (?P<text>.*)$")
+_STARTS: Final = "Task is starting."
+_ENDS: Final = "Task finished successfully."
+KEPT_LINES: Final = 50
+"""Lines of output that are kept in case the flow fails before any step begins."""
+
+OnStep = Callable[["StepEvent"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvent:
+    """What happened in a step: it "starts", "says" a line, or "ends"."""
+
+    step: str
+    what: str
+    text: str = ""
+
+
+class FlowFailed(Exception):  # noqa: N818 - the flow did, not this program
+    """A run did not finish. step: the one that failed, "" if none began; message: its error, in a line or a few."""
+
+    def __init__(self, step: str, message: str, run_id: str) -> None:
+        super().__init__(f"step {step}: {message}" if step else message)
+        self.step = step
+        self.message = message
+        self.run_id = run_id
+
+
+def run_flow(flow: Path, flow_name: str, arguments: Sequence[str], settings: Settings, on_step: OnStep) -> str:
+    """Run a flow to its end; return its run id. Raises FlowFailed. A Ctrl-C reaches the flow too, and is waited for."""
+    with tempfile.TemporaryDirectory(prefix="marquee-run-") as folder:
+        run_id_file = Path(folder) / "run_id"
+        command = [sys.executable, str(flow), "--quiet", "--no-pylint", "run", "--run-id-file", str(run_id_file)]
+        last_step, tail, code = _follow(
+            [*command, *arguments], {**os.environ, **metaflow_environment(settings)}, on_step
+        )
+        run_id = run_id_file.read_text() if run_id_file.exists() else ""
+    if code != 0:
+        message = step_error(settings, f"{flow_name}/{run_id}/{last_step}") if last_step else None
+        raise FlowFailed(last_step, message or "\n".join(tail) or f"exit code {code}", run_id)
+    return run_id
+
+
+def parse_line(line: str) -> StepEvent | None:
+    """Return what a line of a flow's output says of a step, None if it is about none.
+
+    >>> parse_line("2026-01-02 03:04:05.678 [17/train/2 (pid 5)] Task is starting.")
+    StepEvent(step='train', what='starts', text='')
+    """
+    found = _TASK_LINE.match(line)
+    if found is None:
+        return None
+    what = {_STARTS: "starts", _ENDS: "ends"}.get(found["text"], "says")
+    return StepEvent(found["step"], what, found["text"] if what == "says" else "")
+
+
+def step_error(settings: Settings, pathspec: str) -> str | None:
+    """Return the error that a step (flow/run/step) ended with, without its traceback; None if it kept none."""
+    configure_metaflow(settings)
+    from metaflow import Step, namespace
+    from metaflow.exception import MetaflowException
+
+    namespace(None)
+    try:
+        wrapped = Step(pathspec).task.exception
+    except (MetaflowException, KeyError):
+        return None
+    return None if wrapped is None else f"{wrapped.type.rpartition('.')[2]}: {wrapped.exception}"
+
+
+def _follow(command: Sequence[str], environment: Mapping[str, str], on_step: OnStep) -> tuple[str, list[str], int]:
+    """Run a command; return the last step it began, the last lines that are about no step, and its exit code."""
+    step, tail = "", list[str]()
+    process = subprocess.Popen(  # noqa: S603 - our own flow and interpreter
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = parse_line(line.rstrip("\n"))
+            if event is None:
+                tail = [*tail, line.rstrip()][-KEPT_LINES:]
+                continue
+            step = event.step
+            on_step(event)
+    finally:
+        _wait(process)
+    return step, tail, process.returncode
+
+
+def _wait(process: subprocess.Popen[str]) -> None:
+    """Wait for the end, also when a Ctrl-C (which reached the child as well) interrupts the waiting once."""
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise

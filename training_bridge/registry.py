@@ -1,0 +1,265 @@
+"""The model registry as training writes it: versions, and the aliases that say which one serves.
+
+A version is the sha256 of a manifest; manifest and files are blobs. Every change of an alias leaves a row that says
+from what, to what, when and why; those rows are what `rollback` goes back by. Each write starts its transaction by
+taking the write lock, so that several processes may register and promote at once, on SQLite too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from serving.models.manifest import Manifest, decode_manifest, encode_manifest
+from serving.models.registry import CHAMPION, alias_changes, aliased_version, metadata, model_aliases, model_versions
+from streams.errors import Corrupt, FixRequest, TryAgain
+from streams.stores.blobs import BlobStore
+from training_bridge.dataset_manifest import DatasetManifest, decode_dataset_manifest
+
+REQUIRED_FILES: Final = ("model.onnx", "neighbours.npy", "neighbour_scores.npy")
+ANY: Final = ""
+MIN_PREFIX: Final = 6
+"""Characters of a version that name it on a command line: 16 million versions before a clash is likely to be met."""
+
+
+class ModelVersion(msgspec.Struct, frozen=True):
+    """A registered version. aliases: those that point to it now. metrics: from its run's evaluation."""
+
+    version: str
+    name: str
+    run: str
+    dataset: str
+    metrics: dict[str, float]
+    registered_at_ms: int
+    aliases: tuple[str, ...] = ()
+
+
+class AliasChange(msgspec.Struct, frozen=True):
+    """One move of an alias; previous is None for its first. id: ascending in the order of the moves."""
+
+    id: int
+    alias: str
+    previous: str | None
+    version: str
+    set_at_ms: int
+    reason: str
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """Where a version comes from: its run, and the events (topic, offset ranges, split) it was trained on.
+
+    dataset is None where the dataset's manifest is not kept (any more).
+    """
+
+    model: ModelVersion
+    code: str
+    dataset: DatasetManifest | None
+    changes: tuple[AliasChange, ...]
+
+
+def ensure_tables(engine: sa.Engine) -> None:
+    """Create the registry's tables where missing; safe against other processes that do the same."""
+    with _writing(engine) as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+
+
+def register(engine: sa.Engine, blobs: BlobStore, manifest: Manifest, files: Mapping[str, bytes], now_ms: int) -> str:
+    """Store a model and add it to the registry; return its version. Doing it again changes nothing.
+
+    Raises FixRequest when a file is missing, Corrupt when one is not what the manifest says.
+    """
+    _check_files(manifest, files)
+    for content in files.values():
+        blobs.put(content)
+    return register_stored(engine, blobs, blobs.put(encode_manifest(manifest)), now_ms)
+
+
+def register_stored(engine: sa.Engine, blobs: BlobStore, version: str, now_ms: int) -> str:
+    """Add a model whose blobs are stored already; return its version. Raises Corrupt unless every blob is intact."""
+    manifest = verify(blobs, version)
+    ensure_tables(engine)
+    row = {
+        "version": version,
+        "name": manifest.name,
+        "run": manifest.run,
+        "dataset": manifest.dataset,
+        "metrics": manifest.metrics,
+        "registered_at_ms": now_ms,
+    }
+    with _writing(engine) as connection:
+        _lock(connection, model_versions, model_versions.c.version == version)
+        if not _is_registered(connection, version):
+            connection.execute(sa.insert(model_versions).values(row))
+    return version
+
+
+def verify(blobs: BlobStore, version: str) -> Manifest:
+    """Return a version's manifest after reading all of its files. Raises Corrupt or TryAgain if one is bad or gone."""
+    manifest = decode_manifest(blobs.get(version))
+    missing = [name for name in REQUIRED_FILES if name not in manifest.files]
+    if missing:
+        raise Corrupt(f"model {version[:12]} has no {', '.join(missing)}")
+    for sha256 in manifest.files.values():
+        blobs.get(sha256)
+    return manifest
+
+
+def set_alias(
+    engine: sa.Engine, alias: str, version: str, reason: str, now_ms: int, *, expected: str | None = ANY
+) -> bool:
+    """Point an alias to a registered version, with the audit row, in one transaction; return False if it is there.
+
+    expected: the version the alias must point to before (None: to none), ANY for any. Raises TryAgain if it points
+    elsewhere, FixRequest for an unknown version or an empty reason.
+    """
+    if not reason.strip():
+        raise FixRequest("reason", "say why the alias is moved; it is kept with the change")
+    ensure_tables(engine)
+    with _writing(engine) as connection:
+        return _set_alias(connection, alias, version, reason, now_ms, expected)
+
+
+def rollback(engine: sa.Engine, blobs: BlobStore, alias: str, reason: str, now_ms: int) -> str:
+    """Point an alias back to what it pointed to before its newest promotion; return that version.
+
+    Raises FixRequest when there is nothing earlier, TryAgain when the alias moved meanwhile, Corrupt when the files of
+    the earlier version are damaged: then it is no way back.
+    """
+    current, earlier = aliased(engine, alias), earlier_version(alias_history(engine, alias))
+    if current is None or earlier is None:
+        raise FixRequest("alias", f"{alias} has no earlier version; name one with `marquee models promote VERSION`")
+    verify(blobs, earlier)
+    set_alias(engine, alias, earlier, f"rollback from {current[:12]}: {reason}", now_ms, expected=current)
+    return earlier
+
+
+def earlier_version(changes: Iterable[AliasChange]) -> str | None:
+    """Return what a rollback goes to, given an alias's changes in order, or None.
+
+    Promotions pile up; going back to the one below takes the top away, so that rolling back twice goes two steps back.
+    """
+    pile: list[str] = []
+    for change in changes:
+        if len(pile) > 1 and pile[-2] == change.version:
+            pile.pop()
+        else:
+            pile.append(change.version)
+    return pile[-2] if len(pile) > 1 else None
+
+
+def aliased(engine: sa.Engine, alias: str = CHAMPION) -> str | None:
+    """Return the version an alias points to, None if it is not set or there is no registry yet."""
+    ensure_tables(engine)
+    return aliased_version(engine, alias)
+
+
+def list_models(engine: sa.Engine) -> list[ModelVersion]:
+    """Return all versions, the newest first."""
+    ensure_tables(engine)
+    order = (model_versions.c.registered_at_ms.desc(), model_versions.c.version)
+    with engine.connect() as connection:
+        aliases = connection.execute(sa.select(model_aliases.c.version, model_aliases.c.alias)).all()
+        rows = connection.execute(sa.select(model_versions).order_by(*order)).all()
+    return [_model(row, sorted(alias for version, alias in aliases if version == row.version)) for row in rows]
+
+
+def find_model(engine: sa.Engine, prefix: str) -> ModelVersion:
+    """Return the version that starts with `prefix`, or that an alias of this name points to. Raises FixRequest."""
+    models = list_models(engine)
+    found = [model for model in models if prefix in model.aliases or model.version == prefix]
+    if not found and len(prefix) >= MIN_PREFIX:
+        found = [model for model in models if model.version.startswith(prefix)]
+    if len(found) != 1:
+        problem = "several models start so" if found else "no such model"
+        raise FixRequest("version", f"{problem}: {prefix!r}; `marquee models list` shows all (or use an alias)")
+    return found[0]
+
+
+def alias_history(engine: sa.Engine, alias: str) -> list[AliasChange]:
+    """Return every change of an alias, the oldest first."""
+    return _changes(engine, alias_changes.c.alias == alias)
+
+
+def lineage(engine: sa.Engine, blobs: BlobStore, version: str) -> Lineage:
+    """Return where a registered version comes from and where it served. Raises FixRequest for an unknown version."""
+    model = find_model(engine, version)
+    moves = sa.or_(alias_changes.c.version == model.version, alias_changes.c.previous == model.version)
+    code = decode_manifest(blobs.get(model.version)).code
+    return Lineage(model, code, _dataset(blobs, model.dataset), tuple(_changes(engine, moves)))
+
+
+@contextmanager
+def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Begin a transaction; raise TryAgain if another process holds the write lock for long or was first by a hair."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
+        raise TryAgain(f"the model registry cannot be written: {error.orig}") from error
+
+
+def _check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    for name, sha256 in manifest.files.items():
+        if name not in files:
+            raise FixRequest("files", f"the manifest names {name}, which is not given")
+        if hashlib.sha256(files[name]).hexdigest() != sha256:
+            raise Corrupt(f"{name} does not match the sha256 in the manifest")
+
+
+def _lock(connection: sa.Connection, table: sa.Table, row: sa.ColumnElement[bool]) -> None:
+    """Take the write lock before anything is read: a row that changes nothing, but on SQLite it waits its turn here.
+
+    (A transaction that reads first and then writes fails at once there when another has written in between.)
+    """
+    column = next(iter(table.primary_key.columns))
+    connection.execute(sa.update(table).where(row).values({column: column}))
+
+
+def _set_alias(
+    connection: sa.Connection, alias: str, version: str, reason: str, now_ms: int, expected: str | None
+) -> bool:
+    here = model_aliases.c.alias == alias
+    _lock(connection, model_aliases, here)
+    if not _is_registered(connection, version):
+        raise FixRequest("version", f"{version[:12]} is not registered; `marquee models list` shows what is")
+    previous = connection.scalar(sa.select(model_aliases.c.version).where(here))
+    if previous == version:
+        return False
+    if expected not in (ANY, previous):
+        raise TryAgain(f"alias {alias} moved to {(previous or 'nothing')[:12]} meanwhile; decide again")
+    row = {"version": version, "set_at_ms": now_ms, "reason": reason}
+    if previous is None:
+        connection.execute(sa.insert(model_aliases).values(alias=alias, **row))
+    else:
+        connection.execute(sa.update(model_aliases).where(here).values(row))
+    connection.execute(sa.insert(alias_changes).values(alias=alias, previous=previous, **row))
+    return True
+
+
+def _is_registered(connection: sa.Connection, version: str) -> bool:
+    found = connection.scalar(sa.select(model_versions.c.version).where(model_versions.c.version == version))
+    return found is not None
+
+
+def _changes(engine: sa.Engine, where: sa.ColumnElement[bool]) -> list[AliasChange]:
+    ensure_tables(engine)
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(alias_changes).where(where).order_by(alias_changes.c.id))
+        return [AliasChange(row.id, row.alias, row.previous, row.version, row.set_at_ms, row.reason) for row in rows]
+
+
+def _dataset(blobs: BlobStore, address: str) -> DatasetManifest | None:
+    try:
+        return decode_dataset_manifest(blobs.get(address))
+    except (TryAgain, Corrupt):
+        return None
+
+
+def _model(row: sa.Row[Any], aliases: Sequence[str]) -> ModelVersion:
+    return ModelVersion(row.version, row.name, row.run, row.dataset, row.metrics, row.registered_at_ms, tuple(aliases))
