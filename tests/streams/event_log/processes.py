@@ -50,3 +50,10 @@ def read_line(process: Worker) -> str:
     line = process.stdout.readline()
     assert line, f"the worker ended with {process.poll()}"
     return line.strip()
+
+
+def say(process: Worker, line: str) -> None:
+    """Send a worker a line."""
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
