@@ -108,7 +108,7 @@ def softmax(score: NDArray[np.float32], free: Mask) -> NDArray[np.float32]:
     if not len(score):
         return score
     chance: NDArray[np.float32] = np.exp(score - score.max())
-    chance /= max(float(chance.sum(where=free)), 1e-12)
+    chance /= max(float(chance @ free), 1e-12)
     return chance
 
 

@@ -12,17 +12,20 @@ def spread(candidates: Sequence[int], genres: Sequence[tuple[int, ...]], size: i
     the cap and everything at it. Who was passed over fills what places remain, the best first; the order is by quality.
     """
     counts: dict[int, int] = {}
+    full: set[int] = set()
     chosen: list[int] = []
     passed: list[int] = []
     for place, row in enumerate(candidates):
         if len(chosen) == size:
             break
         numbers = genres[row]
-        if any(counts.get(number, 0) >= cap for number in numbers):
+        if full and not full.isdisjoint(numbers):
             passed.append(place)
             continue
-        for number in numbers:
-            counts[number] = counts.get(number, 0) + 1
         chosen.append(place)
+        for number in numbers:
+            counts[number] = count = counts.get(number, 0) + 1
+            if count >= cap:
+                full.add(number)
     chosen += passed[: size - len(chosen)]
     return [candidates[place] for place in sorted(chosen)]

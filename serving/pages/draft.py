@@ -93,10 +93,12 @@ RowMaker = Callable[[Draft], None]
 
 def ranked_rows(score: NDArray[np.float32], free: Mask, limit: int) -> Rows:
     """Return the rows of the `limit` best free titles by score, equals in order of the catalogue."""
-    open_rows = np.nonzero(free)[0]
-    scores = score[open_rows]
-    if len(open_rows) > limit:
-        kept = np.argpartition(-scores, limit - 1)[:limit]
-        open_rows, scores = open_rows[kept], scores[kept]
-    order: Rows = open_rows[np.lexsort((open_rows, -scores))]
+    cost = np.where(free, -score, np.float32(np.inf))
+    if len(cost) <= limit:
+        kept = np.nonzero(free)[0]
+    else:
+        kept = np.argpartition(cost, limit)[:limit]
+        kept.sort()
+        kept = kept[free[kept]]
+    order: Rows = kept[np.argsort(cost[kept], kind="stable")]
     return order

@@ -8,6 +8,7 @@ still stand further to the front. Everything else on a page is a function of its
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,22 +21,28 @@ Rows = NDArray[np.intp]
 
 
 class Drawn(NamedTuple):
-    """The title drawn for one position, the probability of that, and the stratum that it was drawn from."""
+    """The title drawn for one position, the probability of that, and the mean worth of those it was drawn from."""
 
     row: int
     propensity: float
-    stratum: Rows
+    mean_worth: float
 
 
-def draw(pool: Rows, positions: int, seed: int, stream: int = 0) -> list[Drawn]:
-    """Return a title for each of `positions`, fewer if the pool is smaller; `stream` separates draws of one seed."""
+def draw(pool: Rows, worth: NDArray[np.float32], positions: int, seed: int, stream: int = 0) -> list[Drawn]:
+    """Return a title for each of `positions`, fewer if the pool is smaller; `stream` separates draws of one seed.
+
+    worth: float32 [len(pool)], whatever the caller wants the expectation of.
+    """
     count = min(positions, len(pool))
-    bounds = [len(pool) * place // count for place in range(count + 1)] if count else [0]
+    if not count:
+        return []
+    bounds = [len(pool) * place // count for place in range(count + 1)]
+    sums = np.add.reduceat(worth, bounds[:-1]).tolist()
     drawn = []
-    for place in range(count):
-        stratum = pool[bounds[place] : bounds[place + 1]]
-        chosen = uniform(seed, stream + place, len(stratum))
-        drawn.append(Drawn(int(stratum[chosen]), 1.0 / len(stratum), stratum))
+    for place, (start, end) in enumerate(pairwise(bounds)):
+        size = end - start
+        row = int(pool[start + uniform(seed, stream + place, size)])
+        drawn.append(Drawn(row, 1.0 / size, sums[place] / size))
     return drawn
 
 

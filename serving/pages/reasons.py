@@ -7,8 +7,11 @@ from typing import Final
 from streams.features.history import HistoryEntry
 
 PICKED: Final = "Picked for you"
-NEW: Final = "New: be among the first to see it"
-TRY: Final = "Off your usual path: few have been shown it yet"
+NEW: Final = "Hardly anyone has watched it yet"
+TRY: Final = "Rarely shown so far: is it for you?"
+
+SPOKEN_COUNT: Final = 3
+"""Fewer plays than this are no recommendation."""
 
 _LIKED_STARS: Final = 3.5
 _VERBS: Final = {"like": "liked", "list_add": "saved", "complete": "finished"}
@@ -89,6 +92,6 @@ def popular(weekly: float, period: str) -> str:
     >>> popular(34.0, "this week"), popular(0.0, "this year"), popular(0.0, "all-time favourites")
     ('Popular this week: 34 plays', 'Popular this year', 'An all-time favourite')
     """
-    if weekly >= 1:
-        return f"Popular this week: {weekly:.0f} play{'s' if weekly >= 2 else ''}"
+    if weekly >= SPOKEN_COUNT:
+        return f"Popular this week: {weekly:.0f} plays"
     return "An all-time favourite" if period.startswith("all") else f"Popular {period}"

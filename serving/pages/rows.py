@@ -132,11 +132,11 @@ def explore(draft: Draft) -> None:
     params = draft.params
     new_size = int(params.explore_size * params.explore_new_share)
     new_pool = np.array(draft.best(draft.shelves.newest, new_size * params.explore_width), np.intp)
-    fresh = draw(new_pool, new_size, draft.seed)
+    fresh = draw(new_pool, draft.chance[new_pool], new_size, draft.seed)
     draft.take(new_pool.tolist())  # not to be drawn again as a good one
     good_size = params.explore_size - len(fresh)
     good_pool = _little_shown(draft, good_size * params.explore_width)
-    good = draw(good_pool, good_size, draft.seed, stream=params.explore_size)
+    good = draw(good_pool, draft.chance[good_pool], good_size, draft.seed, stream=params.explore_size)
     drawn = _alternate(good, fresh)
     if drawn and (len(drawn) >= params.row_min or not draft.rows):
         new_rows = {one.row for one in fresh}
@@ -146,7 +146,7 @@ def explore(draft: Draft) -> None:
                 kind="explore",
                 title="New and exploring",
                 reason="Titles that few members have been shown, drawn by chance",
-                value=_expected_value(draft, drawn),
+                value=float(EXAMINED[: len(drawn)] @ [one.mean_worth for one in drawn]),
                 rows=[one.row for one in drawn],
                 reasons=[reasons.NEW if one.row in new_rows else reasons.TRY for one in drawn],
                 propensities=[one.propensity for one in drawn],
@@ -164,8 +164,3 @@ def _alternate(good: list[Drawn], fresh: list[Drawn]) -> list[Drawn]:
     both = min(len(good), len(fresh))
     pairs = [one for pair in zip(good[:both], fresh[:both], strict=True) for one in pair]
     return [*pairs, *good[both:], *fresh[both:]]
-
-
-def _expected_value(draft: Draft, drawn: list[Drawn]) -> float:
-    means = [float(draft.chance[one.stratum].mean()) for one in drawn]
-    return float(EXAMINED[: len(means)] @ means)

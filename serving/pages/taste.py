@@ -36,15 +36,14 @@ class Begun(NamedTuple):
 class Taste:
     """A member as a page sees them. closed: bool [T], titles that are not to be recommended: seen or disliked.
 
-    history: newest first. sources, begun: newest first. affinity: float32 [G], 0 for genres never met.
+    history, sources, begun: newest first. affinity: float64 [G], against the strongest (1), 0 for genres never met.
     """
 
     history: Sequence[HistoryEntry]
     closed: Mask
     sources: Sequence[Source]
     begun: Sequence[Begun]
-    affinity: NDArray[np.float32]
-    genre_names: tuple[str, ...]
+    affinity: NDArray[np.float64]
 
     @property
     def favourite_genres(self) -> list[int]:
@@ -57,7 +56,7 @@ def read_taste(state: EntityState | None, index: TitleIndex, params: PageParams,
     """Return what a state says of its member; a member without a state has no taste yet."""
     closed = np.zeros(len(index), np.bool_)
     if state is None:
-        return Taste((), closed, (), (), np.zeros(len(index.genres), np.float32), index.genres)
+        return Taste((), closed, (), (), np.zeros(len(index.genres)))
     rows = index.order.rows
     closed[seen(state).indexes(index.hashes)] = True
     refused = set(disliked(state))
@@ -68,9 +67,16 @@ def read_taste(state: EntityState | None, index: TitleIndex, params: PageParams,
         closed,
         _sources(entries, refused, index, params),
         _begun(state, refused, index, params, now_ms),
-        MEMBER.vector(state, [f"affinity:{genre}" for genre in index.genres], now_ms),
-        index.genres,
+        _affinity(state, index, now_ms),
     )
+
+
+def _affinity(state: EntityState, index: TitleIndex, now_ms: int) -> NDArray[np.float64]:
+    """Return the affinities against the strongest, so that those of a member who was long away do not vanish."""
+    names = tuple(f"affinity:{genre}" for genre in index.genres)
+    values = np.array(MEMBER.vector_plan(names).values(state, now_ms), np.float64)
+    strongest = np.abs(values).max(initial=0.0)
+    return values / strongest if strongest > 0 else values
 
 
 def _sources(entries: Sequence[HistoryEntry], refused: set[str], index: TitleIndex, params: PageParams) -> list[Source]:

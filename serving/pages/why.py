@@ -22,6 +22,8 @@ CLAIMS: Final = {
     "trend": POPULAR,
 }
 """What a part of the score, by its name, would have the reason say."""
+USUAL: Final = 200
+"""A part stands out against its mean over the best so many candidates."""
 FAVOURITES: Final = 5
 """Genres that a member may be told they often watch."""
 
@@ -32,8 +34,8 @@ def top_pick_reasons(draft: Draft, rows: Sequence[int]) -> list[str]:
     source_of = _source_of(draft)
     favourites = draft.taste.favourite_genres[:FAVOURITES]
     return [
-        _reason(draft, row, claim, int(source_of[row]), favourites)
-        for row, claim in zip(rows, _claims(draft, rows), strict=True)
+        _reason(draft, row, claim, source, favourites)
+        for row, claim, source in zip(rows, _claims(draft, rows), source_of[rows].tolist(), strict=True)
     ]
 
 
@@ -43,30 +45,30 @@ def _claims(draft: Draft, rows: Sequence[int]) -> list[str]:
     if scores is None:
         return [POPULAR] * len(rows)
     names = [CLAIMS.get(name, "") for name in scores.part_names]
-    usual = scores.parts_at(draft.ranked).mean(axis=1, keepdims=True)
+    usual = scores.parts_at(draft.ranked[:USUAL]).mean(axis=1, keepdims=True)
     largest = np.argmax(scores.parts_at(np.asarray(rows, np.intp)) - usual, axis=0).tolist()
     return [names[part] for part in largest]
 
 
-def _source_of(draft: Draft) -> NDArray[np.int32]:
-    """Return int32 [T]: the number of the newest source that a title is similar to, -1 for none."""
-    source_of = np.full(len(draft.score), -1, np.int32)
-    if draft.model is not None:
-        for number in range(len(draft.taste.sources) - 1, -1, -1):
-            source_of[draft.model.neighbour_rows(draft.taste.sources[number].row, draft.shelves.snapshot)] = number
-    return source_of
+def _source_of(draft: Draft) -> NDArray[np.intp]:
+    """Return intp [T]: the number of the newest source that a title is similar to, -1 for none."""
+    if draft.model is None:
+        return np.full(len(draft.score), -1, np.intp)
+    return draft.model.nearest_of([source.row for source in draft.taste.sources], draft.shelves.snapshot)
 
 
 def _reason(draft: Draft, row: int, claim: str, source: int, favourites: Sequence[int]) -> str:
-    similar = _similar(draft, source) if source >= 0 else None
-    genre = _genre(draft, row, favourites)
-    weekly = draft.shelves.weekly[row]
-    popular = reasons.popular(weekly, draft.shelves.period) if weekly >= 1 or _is_popular(draft, row) else None
-    said = {SIMILAR: similar, GENRE: genre, POPULAR: popular}
-    return said.get(claim) or similar or genre or popular or reasons.PICKED
+    said = None
+    if claim == GENRE:
+        said = _genre(draft, row, favourites)
+    elif claim == POPULAR:
+        said = _popular(draft, row)
+    return said or _similar(draft, source) or _genre(draft, row, favourites) or _popular(draft, row) or reasons.PICKED
 
 
-def _similar(draft: Draft, source: int) -> str:
+def _similar(draft: Draft, source: int) -> str | None:
+    if source < 0:
+        return None
     taken = draft.taste.sources[source]
     return reasons.because(taken.entry, draft.shelves.index.titles[taken.row].title)
 
@@ -77,5 +79,8 @@ def _genre(draft: Draft, row: int, favourites: Sequence[int]) -> str | None:
     return next((reasons.genre_watched(index.genres[number]) for number in favourites if number in mine), None)
 
 
-def _is_popular(draft: Draft, row: int) -> bool:
-    return bool(draft.shelves.is_popular[row])
+def _popular(draft: Draft, row: int) -> str | None:
+    weekly = float(draft.shelves.weekly[row])
+    if weekly >= reasons.SPOKEN_COUNT or draft.shelves.is_popular[row]:
+        return reasons.popular(weekly, draft.shelves.period)
+    return None

@@ -46,7 +46,9 @@ def encode_history(
     recent = history[:length]
     if recent:
         count = len(recent)
-        titles[:count] = [vocabulary.get(entry.item_id, unknown) for entry in recent]
-        ages_s[:count] = [max(now_ms - entry.event_time_ms, 0) / 1000 for entry in recent]
+        row_of = vocabulary.get
+        titles[:count] = [row_of(entry.item_id, unknown) for entry in recent]
+        times_ms = np.array([entry.event_time_ms for entry in recent], np.int64)
+        ages_s[:count] = np.maximum(now_ms - times_ms, 0) / 1000
         strengths[:count] = [strength(entry.type, entry.value) for entry in recent]
     return HistoryArrays(titles, ages_s, strengths)

@@ -50,7 +50,7 @@ class Scores:
 class Alignment:
     """Which title is where in the vocabulary. vocabulary_row: intp [T], V where unknown; row: intp [V], T where absent.
 
-    same: the two orders are one, so that nothing needs to be moved.
+    same: the two orders are one, so that nothing needs to be moved. near: intp [V, K], the model's neighbours as rows.
     """
 
     item_ids: Sequence[str]
@@ -58,6 +58,7 @@ class Alignment:
     row: NDArray[np.intp]
     known: NDArray[np.bool_]
     same: bool
+    near: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,10 +145,19 @@ class RankingModel:
         alignment = self.bind(snapshot).alignment
         if not alignment.known[row]:
             return np.empty(0, np.intp)
-        near = self.neighbours[alignment.vocabulary_row[row]]
-        rows = alignment.row[near[near < len(self.vocabulary)]]
-        present: NDArray[np.intp] = rows[rows < len(snapshot.order)]
+        near = alignment.near[alignment.vocabulary_row[row]]
+        present: NDArray[np.intp] = near[near < len(snapshot.order)]
         return present
+
+    def nearest_of(self, rows: Sequence[int], snapshot: TitleSnapshot) -> NDArray[np.intp]:
+        """Return intp [T]: for each title the place in `rows` of the first that it is a neighbour of, -1 for none."""
+        alignment = self.bind(snapshot).alignment
+        size = len(snapshot.order)
+        found = np.full(size + 1, -1, np.intp)
+        places = [place for place, row in enumerate(rows) if alignment.known[row]]
+        near = alignment.near[alignment.vocabulary_row[[rows[place] for place in places]]]
+        found[near[::-1]] = np.array(places[::-1], np.intp)[:, None]
+        return found[:size]
 
     def similar(self, item_id: str, limit: int) -> list[tuple[str, float]]:
         """Return up to `limit` (item id, similarity) of the titles most similar to one; [] if it is unknown."""
@@ -160,7 +170,7 @@ class RankingModel:
 
     def _bind(self, snapshot: TitleSnapshot) -> BoundSnapshot:
         alignment = next((b.alignment for b in self._bound if b.alignment.item_ids is snapshot.item_ids), None)
-        alignment = alignment or align(self.vocabulary, snapshot.item_ids)
+        alignment = alignment or align(self.vocabulary, self.neighbours, snapshot.item_ids)
         columns = snapshot.columns(self.manifest.title_features)
         if not alignment.same:
             padded = np.concatenate([columns, np.zeros((1, columns.shape[1]), np.float32)])
@@ -168,7 +178,7 @@ class RankingModel:
         return BoundSnapshot(snapshot, alignment, columns)
 
 
-def align(vocabulary: Mapping[str, int], item_ids: Sequence[str]) -> Alignment:
+def align(vocabulary: Mapping[str, int], neighbours: NDArray[np.int32], item_ids: Sequence[str]) -> Alignment:
     """Return where each title is in the vocabulary, and the other way round."""
     size, count = len(vocabulary), len(item_ids)
     vocabulary_row = np.fromiter((vocabulary.get(item_id, size) for item_id in item_ids), np.intp, count)
@@ -176,7 +186,7 @@ def align(vocabulary: Mapping[str, int], item_ids: Sequence[str]) -> Alignment:
     row = np.full(size, count, np.intp)
     row[vocabulary_row[known]] = np.nonzero(known)[0]
     same = size == count and bool((vocabulary_row == np.arange(count)).all())
-    return Alignment(item_ids, vocabulary_row, row, known, same)
+    return Alignment(item_ids, vocabulary_row, row, known, same, np.append(row, count)[neighbours])
 
 
 def _aligned(score: NDArray[np.float32], alignment: Alignment) -> NDArray[np.float32]:

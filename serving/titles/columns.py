@@ -19,10 +19,10 @@ from streams.features.popularity import HalfLifeSums
 from streams.features.title import CLICK_THROUGH, HALF_LIVES_MS, TITLE, TITLE_FEATURES, TITLE_SHOWN
 from streams.features.trend import Trend
 from streams.features.view import View
-from streams.features.windowed_count import DAY_MS, HOUR_MS, Panes, WindowedCount
+from streams.features.windowed_count import COUNT_BITS, COUNT_MASK, DAY_MS, HOUR_MS, Panes, WindowedCount
 
 RELEASE_AGE: Final = "release_age_years"
-"""Years from 1 January of the release year to now, at least 0; 0 for an unknown year. From the catalogue, not events."""
+"""Years from 1 January of the release year to now, at least 0; 0 if unknown. From the catalogue, not from events."""
 YEAR_MS: Final = 365.25 * DAY_MS
 
 FEATURES: Final = (*TITLE_FEATURES, RELEASE_AGE)
@@ -80,9 +80,9 @@ def _parts(view: View, name: str, of: StatesOf) -> list[Any]:
 
 def _add_popularity(matrix: Matrix, of: StatesOf, now_ms: int) -> None:
     parts: list[HalfLifeSums] = _parts(TITLE, "popularity", of)
-    landmarks_ms = np.array([part.landmarks_ms for part in parts], np.int64)
+    landmarks_ms = np.array([part.landmark_ms for part in parts], np.int64)
     sums = np.array([part.sums for part in parts])
-    weighed = sums * np.exp2(np.minimum((landmarks_ms - now_ms) / _HALF_LIVES_MS, 0.0))
+    weighed = sums * np.exp2(np.minimum((landmarks_ms - now_ms)[:, None] / _HALF_LIVES_MS, 0.0))
     for place, column in enumerate(_POPULARITY):
         matrix[:, column] += np.bincount(of.rows, weighed[:, place], len(matrix))
 
@@ -98,7 +98,7 @@ def _set_age(matrix: Matrix, of: StatesOf, now_ms: int) -> None:
 def _add_counts(matrix: Matrix, view: View, of: StatesOf, now_ms: int) -> None:
     for name, aggregation in view.aggregations.items():
         if isinstance(aggregation, WindowedCount):
-            parts: list[list[Panes]] = _parts(view, name, of)
+            parts: list[tuple[Panes, ...]] = _parts(view, name, of)
             pane_lengths = sorted({window.pane_ms for window in aggregation.windows})
             for place, pane_ms in enumerate(pane_lengths):
                 rows, codes, counts = _flat([part[place] for part in parts], of.rows)
@@ -111,11 +111,9 @@ def _add_counts(matrix: Matrix, view: View, of: StatesOf, now_ms: int) -> None:
 
 def _flat(panes: list[Panes], rows: Rows) -> tuple[Rows, NDArray[np.int64], Matrix]:
     """Return (row, pane code, count) of every pane, one after another."""
-    lengths = [len(pane.codes) for pane in panes]
-    total = sum(lengths)
-    codes = np.fromiter(chain.from_iterable(pane.codes for pane in panes), np.int64, total)
-    counts = np.fromiter(chain.from_iterable(pane.counts for pane in panes), np.float64, total)
-    return np.repeat(rows, lengths), codes, counts
+    lengths = list(map(len, panes))
+    packed = np.fromiter(chain.from_iterable(panes), np.int64, sum(lengths))
+    return np.repeat(rows, lengths), packed >> COUNT_BITS, (packed & COUNT_MASK).astype(np.float64)
 
 
 def _derive(matrix: Matrix) -> None:
