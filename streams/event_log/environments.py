@@ -2,8 +2,8 @@
 
 LMDB forbids opening one environment twice in a process (closing one would drop the other's locks), so a registry keeps
 each open environment once, however many logs use it. Every use looks at the data file first: if it has gone, the caller
-is told to try again; if it has been replaced, it is opened anew. A process made by fork inherits nothing and opens its
-own.
+is told to try again; if it has been replaced, it is opened anew. A process made by fork cannot use what its parent had
+open (LMDB's locks do not cross a fork) and is told so: start processes anew instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_READERS: Final = 510
 """Read transactions open at one moment, over all processes; a slot takes 64 bytes of the lock file."""
 
 FULL_RETRY_S: Final = 5.0
-"""Retention runs about this often, and nothing else makes room."""
+"""Retention runs every ten seconds, and nothing else makes room."""
 
 FileIdentity = tuple[int, int]
 
