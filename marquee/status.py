@@ -59,7 +59,7 @@ def read_status(settings: Settings, now_ms: int) -> Status:
 def print_status(settings: Settings, as_json: bool) -> None:
     """Print the status as a table or as JSON."""
     status = read_status(settings, time.time_ns() // 1_000_000)
-    console = Console()
+    console = Console(soft_wrap=True)
     if as_json:
         console.out(msgspec.json.format(msgspec.json.encode(status)).decode(), highlight=False)
         return

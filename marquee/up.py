@@ -27,7 +27,7 @@ from streams.stores.sql import open_sql
 
 def run_platform(settings: Settings, data: Path | None) -> None:
     """Run the platform until Ctrl-C or SIGTERM. Raises FixRequest or TryAgain when it cannot be started."""
-    console = Console()
+    console = Console(soft_wrap=True)
     folder = StateFolder(settings)
     folder.claim()
     with folder.lock():
