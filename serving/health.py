@@ -7,7 +7,6 @@ from collections.abc import Callable
 from serving.catalogue_holder import CatalogueHolder
 from serving.impression_log import ImpressionLog
 from serving.models.holder import ModelHolder
-from streams.errors import MarqueeError
 from streams.event_log.protocol import EventLog
 from streams.features.member import MEMBER
 from streams.stores.protocol import StateStore
@@ -40,6 +39,6 @@ def find_problems(
 def _ask(question: Callable[[], object]) -> str | None:
     try:
         question()
-    except MarqueeError as error:
-        return str(error)
+    except Exception as error:  # noqa: BLE001 - whatever ails an engine, this is where one asks
+        return str(error) or error.__class__.__name__
     return None

@@ -42,6 +42,7 @@ MAX_FLIGHTS: Final = 256
 
 PRECOMPUTED: Final = "precomputed"
 CLOSE_TIMEOUT_S: Final = 1.0
+LOG_INTERVAL_S: Final = 1.0
 
 _page_decoder = msgspec.json.Decoder(Page)
 
@@ -86,6 +87,7 @@ class HomepageService:
         self._flights: SingleFlight[PageKey, Computed] = SingleFlight(MAX_FLIGHTS)
         self._building = asyncio.Lock()
         self._page_ids = PageIds()
+        self._log_again_at_s = 0.0
         self._rng = random.Random()  # noqa: S311 - seeds of exploration, kept in impressions; not a secret
 
     def hit(self, request: HomepageRequest, now_ms: int) -> bytes | None:
@@ -119,9 +121,9 @@ class HomepageService:
         started_s = time.perf_counter()
         try:
             entry, step, cache, degraded = await self._choose(request)
-        except Exception as error:  # no request may fail because of what the ladder did not foresee
-            logger.exception("a homepage fell to the last step")
-            entry, step, cache = self._maker.popular(request.key, self._clock_ms(), 0), "popular", "bypass"
+        except Exception as error:  # noqa: BLE001 - no request may fail because of what the ladder did not foresee
+            self._log_rarely("a homepage fell to the last step")
+            entry, step, cache = self._last_resort(request.key), "popular", "bypass"
             degraded = unavailable("homepage", error)
         self._count(step, cache, degraded, time.perf_counter() - started_s)
         return self._answer(entry, step, cache, degraded, shown)
@@ -196,10 +198,10 @@ class HomepageService:
     def _build(self, key: PageKey, member: MemberState) -> CachedPage:
         try:
             return self._maker.fresh(key, member, self._clock_ms(), self._rng.getrandbits(63))
-        except TryAgain:
+        except MarqueeError:
             raise
         except Exception as error:  # a page that cannot be built is served from a lower step
-            logger.exception("the page of member %r cannot be built", key.member_id)
+            self._log_rarely("a page cannot be built")
             raise TryAgain(unavailable("page", error)) from error
 
     async def _descend(
@@ -230,6 +232,19 @@ class HomepageService:
         except msgspec.DecodeError:
             return None
         return page if page.member_id == request.key.member_id else None
+
+    def _last_resort(self, key: PageKey) -> CachedPage:
+        now_ms = self._clock_ms()
+        try:
+            return self._maker.popular(key, now_ms, 0)
+        except Exception:  # noqa: BLE001 - logged already, as what made the page fall so far
+            return self._maker.empty(key, now_ms)
+
+    def _log_rarely(self, message: str) -> None:
+        """Log the current exception, unless one was a moment ago: a fault may be every request's."""
+        if time.monotonic() >= self._log_again_at_s:
+            self._log_again_at_s = time.monotonic() + LOG_INTERVAL_S
+            logger.exception(message)
 
     def _answer(self, entry: CachedPage, step: Step, cache: str, degraded: str | None, shown: bool) -> bytes:
         now_ms = self._clock_ms()

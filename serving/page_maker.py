@@ -14,8 +14,9 @@ from serving.pages.params import PageParams
 from serving.pages.popular import popular_page
 from serving.state_reader import MemberState
 from serving.titles import TitleBoard
-from streams.errors import TryAgain
+from streams.errors import Corrupt, TryAgain
 from streams.features.member import MEMBER
+from streams.features.view import EntityState
 from streams.positions import NOTHING
 
 POPULAR_KEPT_MS = 1_000
@@ -57,11 +58,11 @@ class PageMaker:
         return len(self._catalogue.current)
 
     def fresh(self, key: PageKey, member: MemberState, now_ms: int, seed: int) -> CachedPage:
-        """Return a member's page. Raises TryAgain without a model, Corrupt if the state cannot be unpacked."""
+        """Return a member's page. Raises TryAgain without a model, and if the state cannot be unpacked."""
         model = self._models.current
         if model is None:
             raise TryAgain(f"model unavailable ({self._models.refusal or 'none is registered'})")
-        state = MEMBER.unpack(member.value) if member.value is not None else None
+        state = _unpacked(member.value) if member.value is not None else None
         snapshot = self._titles.current
         context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
         page = build_page(PageInputs(state, self._catalogue.current, snapshot, model, context, self._params))
@@ -76,6 +77,11 @@ class PageMaker:
         if page is None or not 0 <= now_ms - page.computed_at_ms < POPULAR_KEPT_MS:
             page, rows = self._make_popular(key, now_ms, seed)
         return self._entry(key, Origin(page, None, None, self._version), rows, NOTHING, seed)
+
+    def empty(self, key: PageKey, now_ms: int) -> CachedPage:
+        """Return a page without rows, which nothing can keep from being made."""
+        page = Page(key.member_id, [], now_ms, None, NOTHING, 0, None)
+        return self._entry(key, Origin(page, None, None, ""), b"[]", NOTHING, 0)
 
     def stored(self, key: PageKey, page: Page) -> CachedPage:
         """Return a page that was computed earlier, elsewhere."""
@@ -92,3 +98,10 @@ class PageMaker:
     def _entry(self, key: PageKey, origin: Origin, rows: bytes, position: int, seed: int) -> CachedPage:
         partition = self._partition_of(key.member_id.encode())
         return CachedPage(key, origin, rows=rows, position=position, partition=partition, seed=seed)
+
+
+def _unpacked(value: bytes) -> EntityState:
+    try:
+        return MEMBER.unpack(value)
+    except Corrupt as error:  # the agent that packs states rebuilds it; until then there is no fresh page
+        raise TryAgain(f"state of the member unreadable ({error})") from error

@@ -7,6 +7,7 @@ read in a few threads, each read within a deadline, and left alone for a while a
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,9 @@ DURABLE_DEADLINE_S: Final = 0.05
 
 DURABLE_THREADS: Final = 2
 """More would not help: SQLite reads are CPU work on a cached file, and a locked file holds any number of threads."""
+
+MAX_REASON_CHARS: Final = 200
+_PATH: Final = re.compile(r"(?:/[^/\s'\":]+)+/([^/\s'\":]+)")
 
 MAX_WAITING: Final = 64
 """Durable reads that wait or run; behind so many, a read would miss its deadline anyhow."""
@@ -151,6 +155,11 @@ class StateReader:
 
 
 def unavailable(part: str, error: BaseException) -> str:
-    """Return the words for a part that fails, without more of the error than its first line."""
+    """Return the words for a part that fails: the first line of the error, without the folders of paths in it.
+
+    >>> unavailable("hot store", OSError("/srv/state/hot cannot be opened"))
+    'hot store unavailable (hot cannot be opened)'
+    """
     lines = str(error).splitlines() or [error.__class__.__name__]
-    return f"{part} unavailable ({lines[0][:200]})"
+    reason = _PATH.sub(r"\1", lines[0][:MAX_REASON_CHARS])
+    return f"{part} unavailable ({reason})"
