@@ -36,7 +36,7 @@ class RunnerPolicy:
     max_records: int = 1_000
     poll_timeout_s: float = 0.1
     keep_alive_s: float = 0.2
-    commit_interval_s: float = 0.1
+    commit_interval_s: float = 0.2
     lag_interval_s: float = 1.0
     backoff: Backoff = field(default_factory=Backoff)
 
