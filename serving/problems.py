@@ -59,6 +59,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Corrupt, _corrupt)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _surprise)
 
 
 def _fix_request(_request: Request, error: Exception) -> Response:
@@ -88,3 +89,8 @@ def _validation(_request: Request, error: Exception) -> Response:
 def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+
+def _surprise(_request: Request, _error: Exception) -> Response:
+    """A defect of ours: the caller learns nothing of its insides, the log has the traceback."""
+    return problem(500, "the server failed on this request; its log says why")

@@ -135,7 +135,7 @@ def _split(body: bytes) -> list[msgspec.Raw] | Response:
     try:
         is_batch = body.lstrip()[:1] == b"["
         raws = _batch_decoder.decode(body) if is_batch else [_one_decoder.decode(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return problem(400, f"body is not JSON: {error}", field="body", fix="send one JSON object or an array of them")
     if not 1 <= len(raws) <= MAX_EVENTS:
         return problem(422, f"{len(raws)} events", field="body", fix=f"send 1 to {MAX_EVENTS} events a request")
@@ -164,7 +164,7 @@ def _event_id(raw: msgspec.Raw) -> str | None:
     """Return the event id of a rejected event where it can be told, so that its sender can."""
     try:
         found = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     event_id = found.get("event_id") if isinstance(found, dict) else None
     return event_id[:128] if isinstance(event_id, str) else None

@@ -11,6 +11,7 @@ from serving.api.dependencies import NOT_FOUND, PROBLEMS, ServicesDep, check_id
 from serving.api.member_states import read_state_from
 from serving.problems import NotFound
 from streams.features.member import MEMBER
+from streams.features.seen_titles import SeenTitles
 from streams.positions import unpack_position
 
 router = APIRouter(tags=["members"])
@@ -61,5 +62,16 @@ def member_features(member_id: str, services: ServicesDep) -> Features:
         offset=offset,
         newest_event_time_ms=state.watermark_ms,
         age_ms=max(0, now_ms - state.watermark_ms),
-        features=MEMBER.result(state, now_ms),
+        features={name: _presentable(value) for name, value in MEMBER.result(state, now_ms).items()},
     )
+
+
+def _presentable(value: float | list[Any]) -> Any:
+    """Return a feature's value as JSON can say it: entries by field name; of what is kept as hashes, the number."""
+    if not isinstance(value, list):
+        return value
+    if len(value) == 1 and isinstance(value[0], SeenTitles):
+        return len(value[0])
+    if value and isinstance(value[0], bytes):
+        return len(value)
+    return [entry._asdict() if hasattr(entry, "_asdict") else entry for entry in value]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from streams.settings import Settings
+from streams.stores.open import open_durable
+from streams.stores.protocol import Profile
+from tests.serving.platform import MEMBERS, prepare, serving_process, small_settings
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A platform's folder with a catalogue, a past and a model."""
+    settings = small_settings(tmp_path_factory.mktemp("platform"))
+    prepare(settings)
+    durable = open_durable(settings)
+    durable.put_profiles([Profile(member, "NL", "tv", 1, 2) for member in MEMBERS])
+    durable.close()
+    return settings
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings) -> Iterator[str]:
+    """The URL of a running `marquee serve`."""
+    with serving_process(settings) as (_process, url):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def agents(settings: Settings) -> Iterator[None]:
+    """A running `marquee agents features`."""
+    environment = os.environ | {"MARQUEE_STATE": str(settings.state), "MARQUEE_LOG_SYNC": "false"}
+    process = subprocess.Popen([sys.executable, "-m", "marquee", "agents", "features"], env=environment)
+    yield
+    process.terminate()
+    process.wait(10)
