@@ -20,7 +20,7 @@ class Lazy(NamedTuple):
 
 LAZY: Final[dict[str, Lazy]] = {
     "serve": Lazy("serving.cli", "serve", "Serve homepages and the API (one process)."),
-    "agents": Lazy("streams.agents.app", "app", "Run agents: features, sink."),
+    "agents": Lazy("streams.agents.app", "agents", "Run agents: features, sink."),
     "train": Lazy("training_bridge.cli", "train", "Train a model on the warehouse and promote it."),
     "models": Lazy("training_bridge.cli", "models_app", "Registered models: list, promote, roll back."),
     "precompute": Lazy(
