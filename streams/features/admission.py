@@ -1,7 +1,7 @@
 """Admission: what of a topic's records goes into the folds, decided the same online and offline.
 
-The decision rests on the record and the catalogue alone: a record knows a title if the title was live when the record was
-appended, whenever the record is read.
+The decision rests on the record and the catalogue alone: a record knows a title if the title was live when the record
+was appended, whenever the record is read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Admitted(NamedTuple):
 
 
 def admit_event(record: Record, catalogue: Mapping[str, Title]) -> Admitted:
-    """Return the event in a record of member-events. Raises Undeliverable (those of decode_event, and unknown-title)."""
+    """Return the event in a record of member-events. Raises Undeliverable, as decode_event or as unknown-title."""
     event = decode_event(record.value)
     if event.event_time_ms > record.timestamp_ms + MAX_AHEAD_MS:
         event = msgspec.structs.replace(event, event_time_ms=min(max(record.timestamp_ms, 0), event.event_time_ms))

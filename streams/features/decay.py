@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 BLOCK: Final = 960
-"""Half-lives from one landmark to the next: weights stay below 2**960, so that 2**63 of them add up without overflow."""
+"""Half-lives from one landmark to the next: weights stay below 2**960, and 2**63 of them add up without overflow."""
 
 
 def landmark_of(event_time_ms: int, block_ms: int) -> int:

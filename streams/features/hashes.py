@@ -10,7 +10,7 @@ HASH_BYTES: Final = 8
 """Among 4,096 titles seen, the chance that one of 10,000 others looks seen is 2e-12."""
 
 TITLE_HASHES_KEPT: Final = 1 << 17
-"""Hashes of titles are asked for again and again; more titles than these are hashed anew, which takes half a microsecond."""
+"""Hashes of titles are asked for again and again; more titles than these are hashed anew, in half a microsecond."""
 
 
 def id_hash(text: str) -> bytes:

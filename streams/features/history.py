@@ -37,7 +37,7 @@ class HistoryState(msgspec.Struct, array_like=True, gc=False):
 
 @dataclass(frozen=True)
 class History:
-    """The newest `bound` events by event time; at the same time by type, title and value, whatever order they arrive in.
+    """The newest `bound` events by event time, then by type, title and value, whatever order they arrive in.
 
     A player reports its progress again and again: a progress event right after one of the same title replaces it.
     """

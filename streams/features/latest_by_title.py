@@ -25,8 +25,9 @@ class LatestEntry(NamedTuple):
 class LatestByTitle:
     """The latest event of the given types for each of the `bound` titles with the newest ones.
 
-    At the same time the type that comes later in EVENT_TYPES wins, then the higher value. A title that is over (complete,
-    taken off the list) stays as long as others, so that an older event that arrives late does not bring it back.
+    At the same time the type that comes later in EVENT_TYPES wins, then the higher value. A title that is over
+    (complete, taken off the list) stays as long as others, so that an older event that arrives late does not bring it
+    back.
     """
 
     among: tuple[str, ...]

@@ -73,7 +73,7 @@ def member_key(member_id: str) -> bytes:
 
 
 def history(state: EntityState, limit: int = HISTORY_BOUND) -> list[HistoryEntry]:
-    """Return the member's newest `limit` events, newest first; a model that reads fewer than are kept asks for fewer."""
+    """Return the member's newest `limit` events, newest first; a model that reads fewer asks for fewer."""
     return newest_entries(state.parts[MEMBER.slots["history"]], limit)
 
 

@@ -101,6 +101,10 @@ class OfflineStates:
                 return states.members[member_id]
         return None
 
+    def items(self) -> Iterable[tuple[str, dict[bytes, bytes]]]:
+        """Return (kind, packed states by key) of every kind."""
+        return self.packed().items()
+
     def packed(self) -> dict[str, dict[bytes, bytes]]:
         """Return the stored form of every state, by kind and key."""
         packed: dict[str, dict[bytes, bytes]] = {view.name: {} for view in VIEWS}

@@ -41,7 +41,7 @@ class TitleHashes:
 
 
 class SeenTitles:
-    """The titles that a member has seen. Only hashes are kept, so it can say whether a title is among them, not list ids."""
+    """The titles that a member has seen. Hashes are kept: it can say whether a title is among them, not list ids."""
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
         self.hashes = hashes

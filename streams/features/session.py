@@ -12,7 +12,7 @@ from streams.features.type_codes import TYPE_BITS
 
 @dataclass(frozen=True)
 class Session:
-    """Length (events, as far as the history goes back) and age (seconds since it began); none after a pause of `gap_ms`.
+    """Length (events, as far as the history goes) and age (seconds since it began); none after a pause of `gap_ms`.
 
     It is read from the history rather than kept: merging halves of a session needs the times of its events.
     """

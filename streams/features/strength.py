@@ -28,7 +28,7 @@ MAX_RATE_STRENGTH: Final = 2.0
 
 
 def strength(event_type: str, value: float | None) -> float:
-    """Return the strength of an event, in plays; negative where it speaks against the title. A `rate` without stars says nothing.
+    """Return the strength of an event, in plays: negative against the title, 0 for a `rate` without stars.
 
     >>> strength("play", None), strength("rate", 5.0), strength("rate", 0.5)
     (1.0, 2.0, -1.0)

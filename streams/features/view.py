@@ -1,7 +1,7 @@
 """A view: the features of one kind of entity, folded together into one state, packed into one value.
 
-A packed state is: position (8 bytes, big-endian), fingerprint of the view (4 bytes, big-endian), and a MessagePack array
-of the watermark and each aggregation's state. The fingerprint covers every definition and parameter that shapes the
+A packed state is: position (8 bytes, big-endian), fingerprint of the view (4 bytes, likewise), and a MessagePack
+array of the watermark and each aggregation's state. The fingerprint covers every definition and parameter that shapes the
 state, so a state of another version is never misread.
 """
 
@@ -85,7 +85,7 @@ class View:
         return _HEADER.pack(state.position, self.fingerprint) + _encoder.encode([state.watermark_ms, *state.parts])
 
     def unpack(self, value: bytes) -> EntityState:
-        """Return a state from its stored form. Raises OtherVersion if another version of the view packed it, or Corrupt."""
+        """Return a state from its stored form. Raises Corrupt; OtherVersion if another version of the view packed it."""
         if len(value) <= _HEADER.size:
             raise Corrupt(f"a {self.name} state has {len(value)} bytes")
         position, fingerprint = _HEADER.unpack_from(value)
@@ -98,7 +98,7 @@ class View:
         return EntityState(position, watermark_ms, parts)
 
     def merge(self, states: Sequence[EntityState]) -> EntityState:
-        """Return the state of all events of `states`, which share none, at the highest position; changes none of them."""
+        """Return the state of the events of all `states`, which share none, at the highest position; changes none."""
         if not states:
             return self.initialize()
         merged = states[0]

@@ -31,7 +31,7 @@ MONTH: Final = Window("30d", 30 * DAY_MS, DAY_MS)
 
 
 Panes = list[int]
-"""Counts of the panes that have any, ascending: (pane index * number of categories + category) << COUNT_BITS | count."""
+"""Counts of the panes that have any, ascending: (pane index * categories + category) << COUNT_BITS | count."""
 
 COUNT_BITS: Final = 32
 """A pane counts up to 4 billion, 49,000 a second all day; with the codes of the year 2100 that makes 56 bits."""
@@ -40,7 +40,7 @@ COUNT_MASK: Final = (1 << COUNT_BITS) - 1
 
 
 class _Step(NamedTuple):
-    """How windows with panes of one length are counted: place of the panes in the state, length, and two code distances."""
+    """How windows with panes of one length are counted. place: of the panes in the state. width: codes of a pane."""
 
     place: int
     pane_ms: int

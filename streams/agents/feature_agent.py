@@ -1,0 +1,273 @@
+"""The feature agent: folds member events into member and title states, in both stores, once in effect.
+
+Order of writes: titles, then history and profiles, then members, then the commit; each first hot, then durable. A
+member's state is the witness of what its events did elsewhere: where its stored position covers an event, the title and
+the history rows of that event are stored, too. So on redelivery a covered event needs nothing more, and one that is not
+covered is judged as it was the first time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+
+from streams.agents.dead_letters import Rejected
+from streams.agents.held_states import HeldStates
+from streams.agents.rebuilding import rebuild_from
+from streams.agents.refilling import HotStoreWatch
+from streams.agents.state_stores import StateStores
+from streams.catalogue import Catalogue
+from streams.errors import Undeliverable
+from streams.event_log.protocol import Batch, Record, TopicPartition
+from streams.events import Event
+from streams.features.admission import UNKNOWN_TITLE, Admitted, admit_event
+from streams.features.member import MEMBER, member_key
+from streams.features.replay import PartitionStates
+from streams.features.title import TITLE, title_key
+from streams.positions import pack_position
+from streams.stores.protocol import DurableStore, HistoryRow, Profile, StateStore
+from streams.topics import MEMBER_EVENTS
+
+GROUP: Final = "features"
+
+MEMBERS_HELD: Final = 2_000
+"""Member states in memory for each partition; at 25 kB for a busy member, 50 MB."""
+
+TITLES_HELD: Final = 20_000
+"""Title states in memory for each partition; at 2 kB, 40 MB."""
+
+BUSY_RECORDS: Final = 500
+"""So many records since the last flush mean that more are waiting: states that change again soon are written later."""
+
+UNWRITTEN_RECORDS: Final = 5_000
+"""No more records than these wait for a flush."""
+
+
+class DeadLetterSink(Protocol):
+    """Where records go that no retry can help."""
+
+    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected]) -> None:
+        """Put records of one partition aside, durably; a record put twice is kept once."""
+        ...
+
+
+class Placed(NamedTuple):
+    """An admitted event and its position."""
+
+    event: Event
+    genres: tuple[str, ...]
+    position: int
+
+
+@dataclass
+class _Held:
+    """What is held of one partition. next_offset: to be read next. written_offset: all before it is in both stores."""
+
+    members: HeldStates
+    titles: HeldStates
+    fold: PartitionStates
+    next_offset: int | None = None
+    written_offset: int | None = None
+    rows: dict[int, HistoryRow] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
+
+
+class FeatureAgent:
+    """An Agent over `member-events`.
+
+    catalogue_source: returns the newest catalogue; asked again when a title is not in the one at hand. clock_ms: Unix
+    time, to know how new that one is.
+    """
+
+    name = GROUP
+    topics: Sequence[str] = (MEMBER_EVENTS,)
+
+    def __init__(
+        self,
+        catalogue_source: Callable[[], Catalogue],
+        hot: StateStore,
+        durable: DurableStore,
+        dead_letters: DeadLetterSink,
+        *,
+        members_held: int = MEMBERS_HELD,
+        titles_held: int = TITLES_HELD,
+        watch: HotStoreWatch | None = None,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._catalogue_source = catalogue_source
+        self._hot = hot
+        self._durable = durable
+        self._dead_letters = dead_letters
+        self._bounds = members_held, titles_held
+        self._watch = watch or HotStoreWatch(hot, durable)
+        self._clock_ms = clock_ms
+        self._catalogue: Catalogue | None = None
+        self._catalogue_read_ms = 0
+        self._stores = StateStores(hot, durable, rebuild_from(durable, self._newest_catalogue))
+        self._partitions: dict[TopicPartition, _Held] = {}
+        self._since_flush = 0
+        self._unwritten = 0
+
+    def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Take over partitions; from the start of the log if both stores have lost everything."""
+        places = list(partitions)
+        empty = all(
+            next(store.scan(view.name), None) is None
+            for view in (MEMBER, TITLE)
+            for store in (self._hot, self._durable)
+        )
+        self.revoked(places)
+        return dict.fromkeys(places, 0) if empty else {}
+
+    def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        """Drop what is held for partitions that others own now."""
+        for place in partitions:
+            self._partitions.pop(place, None)
+
+    def process(self, batch: Batch) -> None:
+        """Fold a batch in memory; put aside what cannot be folded. May be called again with the same batch."""
+        if not batch.records:
+            return
+        held = self._hold(TopicPartition(batch.topic, batch.partition))
+        admitted, rejected = self._admit(batch)
+        self._load(held, admitted)
+        self._fold(held, admitted)
+        if rejected:
+            self._dead_letters.put_all(batch.topic, batch.partition, rejected)
+        held.next_offset = batch.records[-1].offset + 1
+        self._since_flush += len(batch.records)
+        self._unwritten += len(batch.records)
+
+    def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:
+        """Write what is due to both stores; return the next offset of each partition up to which all is written."""
+        busy = self._since_flush >= BUSY_RECORDS
+        self._since_flush = 0
+        if not busy or self._unwritten >= UNWRITTEN_RECORDS:
+            self.write()
+        written = ((place, held.written_offset) for place, held in self._partitions.items())
+        return {place: offset for place, offset in written if offset is not None}
+
+    def write(self) -> None:
+        """Write everything to both stores. Raises TryAgain when one is away; calling again goes on."""
+        self._watch.look()
+        if not self._unwritten:
+            return
+        holders = list(self._partitions.values())
+        for held in holders:
+            held.titles.write(self._stores)
+        self._durable.append_history([row for held in holders for row in held.rows.values()])
+        self._durable.put_profiles([profile for held in holders for profile in held.profiles.values()])
+        for held in holders:
+            held.members.write(self._stores)
+        for held in holders:
+            held.rows.clear()
+            held.profiles.clear()
+            held.titles.written()
+            held.members.written()
+            held.written_offset = held.next_offset
+        self._unwritten = 0
+
+    def close(self) -> None:
+        """Write what is held, due or not."""
+        self.write()
+
+    def _hold(self, place: TopicPartition) -> _Held:
+        held = self._partitions.get(place)
+        if held is None:
+            members = HeldStates(MEMBER, member_key, self._bounds[0])
+            titles = HeldStates(TITLE, partial(title_key, partition=place.partition), self._bounds[1])
+            held = _Held(members, titles, PartitionStates(members.states, titles.states))
+            self._partitions[place] = held
+        return held
+
+    def _newest_catalogue(self) -> Catalogue:
+        if self._catalogue is None:
+            self._catalogue_read_ms = self._clock_ms()
+            self._catalogue = self._catalogue_source()
+        return self._catalogue
+
+    def _admit(self, batch: Batch) -> tuple[list[Placed], list[Rejected]]:
+        """Return what of a batch may be folded, and what may not."""
+        admitted: list[Placed] = []
+        rejected: list[Rejected] = []
+        for record in batch.records:
+            try:
+                event, genres = self._admit_record(record)
+            except Undeliverable as error:
+                rejected.append(Rejected(record, error.reason, error.detail))
+            else:
+                admitted.append(Placed(event, genres, pack_position(batch.epoch, record.offset)))
+        return admitted, rejected
+
+    def _admit_record(self, record: Record) -> Admitted:
+        catalogue = self._newest_catalogue()
+        try:
+            return admit_event(record, catalogue)
+        except Undeliverable as error:
+            if error.reason != UNKNOWN_TITLE or record.timestamp_ms < self._catalogue_read_ms:
+                raise  # titles are published before the records that know them, so this catalogue has all of them
+        self._catalogue = None
+        return admit_event(record, self._newest_catalogue())
+
+    def _load(self, held: _Held, admitted: Sequence[Placed]) -> None:
+        """Load the states that a batch needs."""
+        members = {placed.event.member_id for placed in admitted}
+        titles = {placed.event.item_id for placed in admitted} - {""}
+        held.members.drop_deleted(members, self._stores)
+        held.members.load(members, self._stores)
+        held.titles.load(titles, self._stores)
+        behind = _titles_behind(held.fold, admitted)
+        if behind:
+            held.titles.catch_up(behind, self._stores)
+
+    def _fold(self, held: _Held, admitted: Sequence[Placed]) -> None:
+        """Fold a batch whose states are loaded."""
+        if not admitted:
+            return
+        fold_event = held.fold.fold_event
+        rows = held.rows
+        for event, genres, position in admitted:
+            if fold_event(event, genres, position):
+                rows[position] = HistoryRow(
+                    event.member_id, position, event.event_time_ms, event.type, event.item_id, event.value
+                )
+                _note_profile(held.profiles, event)
+        first = admitted[0].position
+        held.members.touched({placed.event.member_id for placed in admitted}, first)
+        held.titles.touched({placed.event.item_id for placed in admitted} - {""}, first)
+
+
+def _titles_behind(states: PartitionStates, admitted: Sequence[Placed]) -> set[str]:
+    """Return titles whose states lack events that their members' states cover.
+
+    That is so when the member's state was loaded after another owner had stored both; the title's is there as well.
+    """
+    return {
+        event.item_id
+        for event, _, position in admitted
+        if event.item_id
+        and states.members[event.member_id].position >= position
+        and states.titles[event.item_id].position < position
+    }
+
+
+def _note_profile(profiles: dict[str, Profile], event: Event) -> None:
+    """Take an event's context into its member's profile; the newest event's wins, as in the store."""
+    context = event.context
+    country, device = context.get("country", ""), context.get("device", "")
+    time_ms = event.event_time_ms
+    known = profiles.get(event.member_id)
+    if known is None:
+        profiles[event.member_id] = Profile(event.member_id, country, device, time_ms, time_ms)
+        return
+    newer = time_ms >= known.last_seen_ms
+    profiles[event.member_id] = Profile(
+        event.member_id,
+        country if country and (newer or not known.country) else known.country,
+        device if device and (newer or not known.device) else known.device,
+        min(known.first_seen_ms, time_ms),
+        max(known.last_seen_ms, time_ms),
+    )

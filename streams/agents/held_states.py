@@ -1,0 +1,67 @@
+"""The states that an agent holds in memory for one view and partition, between the stores and the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from streams.agents.state_stores import StateStores
+from streams.features.entity_state import EntityState
+from streams.features.view import View
+from streams.stores.protocol import StateEntry
+
+
+class HeldStates:
+    """Unpacked states by id. `states` is folded into from outside; `touched` says what may have changed.
+
+    key_of: the store's key of an id. bound: how many states stay in memory once all are written; the least recently
+    changed ones go first.
+    """
+
+    def __init__(self, view: View, key_of: Callable[[str], bytes], bound: int) -> None:
+        self.states: dict[str, EntityState] = {}
+        self._view = view
+        self._key_of = key_of
+        self._bound = bound
+        self._changed: set[str] = set()
+
+    def load(self, ids: Collection[str], stores: StateStores) -> None:
+        """Load the states of `ids` that are not held."""
+        missing = [name for name in ids if name not in self.states]
+        loaded = stores.load(self._view, [self._key_of(name) for name in missing])
+        self.states.update(zip(missing, loaded, strict=True))
+
+    def catch_up(self, ids: Iterable[str], stores: StateStores) -> None:
+        """Load held states anew where a store is ahead of them."""
+        names = sorted(ids)
+        for name, stored in zip(names, stores.load(self._view, [self._key_of(name) for name in names]), strict=True):
+            if stored.position > self.states[name].position:
+                self.states[name] = stored
+
+    def drop_deleted(self, ids: Collection[str], stores: StateStores) -> None:
+        """Drop held states of `ids` that were deleted from the stores, unless changed since they were written."""
+        clean = [name for name in ids if name in self.states and name not in self._changed]
+        for name, deleted in zip(clean, stores.deleted(self._view, list(map(self._key_of, clean))), strict=True):
+            if deleted:
+                del self.states[name]
+
+    def touched(self, ids: Iterable[str], since: int) -> None:
+        """Take note that the states of `ids` with a position of `since` or higher have changed."""
+        states = self.states
+        self._changed.update(name for name in ids if states[name].position >= since)
+
+    def write(self, stores: StateStores) -> None:
+        """Write what has changed to both stores, and drop what another owner is ahead of."""
+        names = sorted(self._changed)
+        entries = [StateEntry(self._key_of(name), self._view.pack(self.states[name])) for name in names]
+        for name, current in zip(names, stores.put(self._view, entries), strict=True):
+            if not current:
+                del self.states[name]
+                self._changed.discard(name)
+
+    def written(self) -> None:
+        """Take note that everything is in both stores; let go of what is over the bound."""
+        self._changed.clear()
+        if len(self.states) > self._bound:
+            oldest_first = sorted(self.states, key=lambda name: self.states[name].position)
+            for name in oldest_first[: len(self.states) - self._bound * 3 // 4]:
+                del self.states[name]

@@ -1,0 +1,60 @@
+"""Noticing that the hot store was lost, and filling it again in the background."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from streams.errors import MarqueeError
+from streams.stores.protocol import DurableStore, StateEntry, StateStore
+from streams.stores.refill import refill
+
+logger = logging.getLogger(__name__)
+
+KINDS: Final = ("member", "title", "title_shown", "precomputed")
+"""What is kept in both stores."""
+
+MARKER_KIND: Final = "refilled"
+_MARKER: Final = StateEntry(b"marker", (1).to_bytes(8, "big") + b"\x01")
+
+
+def run_in_thread(work: Callable[[], None]) -> None:
+    """Run `work` beside the agent: a refill may take longer than a consumer may be silent."""
+    threading.Thread(target=work, name="refill", daemon=True).start()
+
+
+class HotStoreWatch:
+    """Keeps a marker in the hot store; where it is missing the store is a new one, and is filled from the durable one.
+
+    Live writes go on meanwhile, positions decide. The marker is written last, so a refill that dies is begun again.
+    """
+
+    def __init__(
+        self, hot: StateStore, durable: DurableStore, run: Callable[[Callable[[], None]], None] = run_in_thread
+    ) -> None:
+        self._hot = hot
+        self._durable = durable
+        self._run = run
+        self._busy = threading.Lock()
+
+    def look(self) -> None:
+        """Begin to refill if the hot store is a new one and no refill is under way. Raises TryAgain when it is away."""
+        if self._hot.get(MARKER_KIND, [_MARKER.key])[0] is None and self._busy.acquire(blocking=False):
+            try:
+                self._run(self._refill)
+            except BaseException:
+                self._busy.release()
+                raise
+
+    def _refill(self) -> None:
+        try:
+            count = refill(self._durable, self._hot, KINDS)
+            self._hot.put(MARKER_KIND, [_MARKER])
+            if count:
+                logger.info("the hot store was refilled", extra={"states": count})
+        except MarqueeError as error:
+            logger.warning("the hot store could not be refilled yet", extra={"error": str(error)})
+        finally:
+            self._busy.release()
