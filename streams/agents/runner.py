@@ -109,6 +109,7 @@ class AgentLoop:
         self._consumer: Consumer | None = None
         self._held: frozenset[TopicPartition] = frozenset()
         self._pending: deque[Batch] = deque()
+        self._ahead: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._committed_s = 0.0
         self._polled_s = 0.0
@@ -200,6 +201,7 @@ class AgentLoop:
             ahead = self._agent.assigned(sorted(gained))
             for partition, offset in ahead.items():
                 self._consumer.seek(partition, offset)
+            self._ahead.update(ahead)
             self._forget_pending(ahead.keys())
         if lost or gained:
             self._held = assigned
@@ -215,13 +217,14 @@ class AgentLoop:
     def _flush(self, *, leaving: bool = False) -> None:
         """Make due effects durable; commit what has become so, if the last commit is long enough ago."""
         started_s = time.perf_counter()
-        durable = self._agent.flush(self._clock_ms())
+        durable = {**self._ahead, **self._agent.flush(self._clock_ms())}
         metrics.AGENT_FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - started_s)
         fresh = {at: offset for at, offset in durable.items() if at in self._held and self._committed.get(at) != offset}
         now_s = time.monotonic()
         if fresh and self._consumer and (leaving or now_s - self._committed_s >= self._policy.commit_interval_s):
             self._consumer.commit(fresh)
             self._committed.update(fresh)
+            self._ahead.clear()
             self._committed_s = now_s
             metrics.AGENT_LAST_COMMIT.labels(self.name).set(self._clock_ms() / 1000)
 
@@ -245,9 +248,9 @@ class AgentLoop:
         """Make durable and commit what can be, and let others take over. What cannot is redelivered to them."""
         try:
             self._keep_alive()
-            self._flush(leaving=True)
             if isinstance(self._agent, ClosingAgent):
                 self._agent.close()
+            self._flush(leaving=True)
         except (Fenced, TryAgain, SlowDown) as error:
             logger.warning("left without a last commit", extra={"agent": self.name, "error": str(error)})
         self._drop_everything()
@@ -269,6 +272,7 @@ class AgentLoop:
         self._held -= frozenset(lost)
         for at in lost:
             self._committed.pop(at, None)
+            self._ahead.pop(at, None)
             with contextlib.suppress(KeyError):
                 metrics.AGENT_LAG.remove(self.name, at.topic, str(at.partition))
 

@@ -205,6 +205,26 @@ def test_an_agent_may_read_on_from_elsewhere_than_its_commit(log: EmbeddedLog) -
     assert agent.values == [b"15", b"16", b"17", b"18", b"19", b"20"]
 
 
+def test_effects_found_ahead_of_the_commit_are_committed_without_new_records(log: EmbeddedLog) -> None:
+    place = TopicPartition("events", log.append("events", [Message(b"a", b"%d" % n) for n in range(20)])[0].partition)
+    agent = Recorder()
+    agent.ahead = {place: 20}
+    with running(log, agent):
+        wait_for(lambda: log.committed("recorder", place) == 20)
+    assert agent.values == []
+
+
+def test_an_agent_that_lost_its_effects_reads_from_the_start_and_its_commit_stays(log: EmbeddedLog) -> None:
+    log.append("events", [Message(b"a", b"%d" % n) for n in range(20)])
+    with running(log, Recorder()):
+        wait_for(lambda: committed(log) == 20)
+    agent = Recorder()
+    agent.ahead = {TopicPartition("events", n): 0 for n in range(4)}
+    with running(log, agent):
+        wait_for(lambda: len(agent.values) == 20)
+    assert committed(log) == 20
+
+
 def test_partitions_that_cannot_be_taken_over_yet_are_asked_for_again(log: EmbeddedLog) -> None:
     log.append("events", messages(40))
     agent = Recorder()
