@@ -12,7 +12,7 @@ from serving.pages import rows
 from serving.pages.draft import Draft, DraftRow, RowMaker, ranked_rows
 from serving.pages.page import Page, PageContext, PageTitle, Row
 from serving.pages.params import DEFAULT_PARAMS, PageParams
-from serving.pages.shelves import Mask, shelves_of
+from serving.pages.shelves import Rows, shelves_of
 from serving.pages.taste import read_taste
 from serving.ranking.model import RankingModel
 from serving.titles.snapshot import TitleSnapshot
@@ -86,7 +86,8 @@ def start_draft(inputs: PageInputs) -> Draft:
     state = inputs.state if inputs.state is not None else MEMBER.initialize()
     member = MEMBER.vector(state, model.member_features, context.now_ms)
     scores = model.score(taste.history, member, inputs.snapshot, context.now_ms)
-    free = ~taste.closed
+    free = np.ones(len(shelves.index), np.bool_)
+    free[taste.closed] = False
     return Draft(
         shelves=shelves,
         taste=taste,
@@ -94,7 +95,7 @@ def start_draft(inputs: PageInputs) -> Draft:
         now_ms=context.now_ms,
         seed=context.seed,
         score=scores.score,
-        chance=softmax(scores.score, free),
+        chance=softmax(scores.score, taste.closed),
         ranked=ranked_rows(scores.score, free & scores.known, params.candidates),
         free=free,
         model=model,
@@ -102,13 +103,13 @@ def start_draft(inputs: PageInputs) -> Draft:
     )
 
 
-def softmax(score: NDArray[np.float32], free: Mask) -> NDArray[np.float32]:
+def softmax(score: NDArray[np.float32], closed: Rows) -> NDArray[np.float32]:
     """Return float32 [T], the chance that each title is the next taken up: the model's scores are utilities of a
-    conditional logit (McFadden 1974) over the titles that are free. For a title that is not, against those."""
+    conditional logit (McFadden 1974) over the titles that are not closed; for one that is, against those. closed: rows, none twice."""
     if not len(score):
         return score
     chance: NDArray[np.float32] = np.exp(score - score.max())
-    chance /= max(float(chance @ free), 1e-12)
+    chance /= max(float(chance.sum() - chance[closed].sum()), 1e-12)
     return chance
 
 
@@ -130,13 +131,9 @@ def in_order(draft: Draft) -> list[DraftRow]:
 
 def render(draft: Draft, row: DraftRow) -> Row:
     """Return a row as it is shown."""
-    titles = draft.shelves.index.titles
+    index = draft.shelves.index
     scores = draft.score[row.rows].tolist()
     propensities = row.propensities or [1.0] * len(row.rows)
-    items = [
-        PageTitle(title.item_id, title.title, title.year, title.genres, score, propensity, reason)
-        for title, score, propensity, reason in zip(
-            [titles[number] for number in row.rows], scores, propensities, row.reasons, strict=True
-        )
-    ]
+    facts = [[column[number] for number in row.rows] for column in index.facts]
+    items = list(map(PageTitle, *facts, scores, propensities, row.reasons))
     return Row(row.row_id, row.kind, row.title, row.reason, row.value, items)

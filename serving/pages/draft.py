@@ -94,11 +94,9 @@ RowMaker = Callable[[Draft], None]
 def ranked_rows(score: NDArray[np.float32], free: Mask, limit: int) -> Rows:
     """Return the rows of the `limit` best free titles by score, equals in order of the catalogue."""
     cost = np.where(free, -score, np.float32(np.inf))
-    if len(cost) <= limit:
-        kept = np.nonzero(free)[0]
+    if len(cost) > limit:
+        kept = np.nonzero(cost <= np.partition(cost, limit)[limit])[0]
     else:
-        kept = np.argpartition(cost, limit)[:limit]
-        kept.sort()
-        kept = kept[free[kept]]
-    order: Rows = kept[np.argsort(cost[kept], kind="stable")]
-    return order
+        kept = np.arange(len(cost))
+    order: Rows = kept[np.argsort(cost[kept], kind="stable")][:limit]
+    return order[free[order]]

@@ -21,7 +21,7 @@ class PageParams:
     row_size: int = 20
     row_min: int = 4
     """A shorter row is left out, unless the page would have no rows at all."""
-    candidates: int = 640
+    candidates: int = 512
     """Best titles by score from which rows are filled: four pages' worth, so that most genre rows find theirs there."""
 
     continue_size: int = 12

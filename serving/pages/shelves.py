@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class TitleIndex:
 
     order: TitleOrder
     titles: Sequence[Title]
+    facts: Sequence[Sequence[Any]]
+    """The first fields of a PageTitle, as columns: item id, title, year, genres."""
     genres: tuple[str, ...]
     flags: Mask
     genre_numbers: Sequence[tuple[int, ...]]
@@ -107,7 +109,8 @@ def build_index(catalogue: Catalogue, order: TitleOrder) -> TitleIndex:
     for row, numbers in enumerate(genre_numbers):
         flags[list(numbers), row] = True
     live_from_ms = np.fromiter((title.live_from_ms for title in titles), np.int64, len(titles))
-    return TitleIndex(order, titles, genres, flags, genre_numbers, TitleHashes(order.item_ids), live_from_ms)
+    facts = [[getattr(title, field) for title in titles] for field in ("item_id", "title", "year", "genres")]
+    return TitleIndex(order, titles, facts, genres, flags, genre_numbers, TitleHashes(order.item_ids), live_from_ms)
 
 
 def stock(index: TitleIndex, snapshot: TitleSnapshot, params: PageParams) -> Shelves:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.pages.params import PageParams
-from serving.pages.shelves import Mask, TitleIndex
+from serving.pages.shelves import Rows, TitleIndex
 from streams.features.entity_state import EntityState
 from streams.features.history import HistoryEntry
 from streams.features.member import MEMBER, disliked, history, in_progress, seen
@@ -34,13 +34,13 @@ class Begun(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taste:
-    """A member as a page sees them. closed: bool [T], titles that are not to be recommended: seen or disliked.
+    """A member as a page sees them. closed: rows, none twice, that are not to be recommended: seen or disliked.
 
     history, sources, begun: newest first. affinity: float64 [G], against the strongest (1), 0 for genres never met.
     """
 
     history: Sequence[HistoryEntry]
-    closed: Mask
+    closed: Rows
     sources: Sequence[Source]
     begun: Sequence[Begun]
     affinity: NDArray[np.float64]
@@ -48,27 +48,32 @@ class Taste:
     @property
     def favourite_genres(self) -> list[int]:
         """The numbers of the genres that the member likes, the best liked first."""
-        order = np.argsort(-self.affinity, kind="stable").tolist()
-        return [number for number in order if self.affinity[number] > 0]
+        values = self.affinity.tolist()
+        liked = [number for number, value in enumerate(values) if value > 0]
+        return sorted(liked, key=lambda number: -values[number])
 
 
 def read_taste(state: EntityState | None, index: TitleIndex, params: PageParams, now_ms: int) -> Taste:
     """Return what a state says of its member; a member without a state has no taste yet."""
-    closed = np.zeros(len(index), np.bool_)
     if state is None:
-        return Taste((), closed, (), (), np.zeros(len(index.genres)))
-    rows = index.order.rows
-    closed[seen(state).indexes(index.hashes)] = True
+        return Taste((), np.empty(0, np.intp), (), (), np.zeros(len(index.genres)))
     refused = set(disliked(state))
-    closed[[rows[item_id] for item_id in refused if item_id in rows]] = True
     entries = history(state)
     return Taste(
         entries,
-        closed,
+        _closed(state, refused, index),
         _sources(entries, refused, index, params),
         _begun(state, refused, index, params, now_ms),
         _affinity(state, index, now_ms),
     )
+
+
+def _closed(state: EntityState, refused: set[str], index: TitleIndex) -> Rows:
+    rows = index.order.rows
+    met = seen(state).indexes(index.hashes)
+    if refused:
+        met = np.append(met, [rows[item_id] for item_id in refused if item_id in rows]).astype(np.intp)
+    return np.unique(met)
 
 
 def _affinity(state: EntityState, index: TitleIndex, now_ms: int) -> NDArray[np.float64]:

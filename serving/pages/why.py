@@ -22,15 +22,13 @@ CLAIMS: Final = {
     "trend": POPULAR,
 }
 """What a part of the score, by its name, would have the reason say."""
-USUAL: Final = 200
-"""A part stands out against its mean over the best so many candidates."""
 FAVOURITES: Final = 5
 """Genres that a member may be told they often watch."""
 
 
 def top_pick_reasons(draft: Draft, rows: Sequence[int]) -> list[str]:
-    """Return a reason for each title: what the part of its score that stands out most among the candidates claims, if
-    that can be shown true of this member, else whatever can."""
+    """Return a reason for each title: what the part of its score that stands out most among them claims, if that can be
+    shown true of this member, else whatever can."""
     source_of = _source_of(draft)
     favourites = draft.taste.favourite_genres[:FAVOURITES]
     return [
@@ -40,21 +38,22 @@ def top_pick_reasons(draft: Draft, rows: Sequence[int]) -> list[str]:
 
 
 def _claims(draft: Draft, rows: Sequence[int]) -> list[str]:
-    """Return what the part of each title's score that is highest above the candidates' mean would have one say."""
+    """Return what the part of each title's score that is highest above the mean of these titles would have one say."""
     scores = draft.scores
     if scores is None:
         return [POPULAR] * len(rows)
     names = [CLAIMS.get(name, "") for name in scores.part_names]
-    usual = scores.parts_at(draft.ranked[:USUAL]).mean(axis=1, keepdims=True)
-    largest = np.argmax(scores.parts_at(np.asarray(rows, np.intp)) - usual, axis=0).tolist()
-    return [names[part] for part in largest]
+    parts = scores.parts_at(np.array(rows, np.intp))
+    usual = np.add.reduce(parts, axis=1, keepdims=True) / np.float32(len(rows))
+    return [names[part] for part in (parts - usual).argmax(axis=0).tolist()]
 
 
 def _source_of(draft: Draft) -> NDArray[np.intp]:
     """Return intp [T]: the number of the newest source that a title is similar to, -1 for none."""
     if draft.model is None:
         return np.full(len(draft.score), -1, np.intp)
-    return draft.model.nearest_of([source.row for source in draft.taste.sources], draft.shelves.snapshot)
+    rows = np.array([source.row for source in draft.taste.sources], np.intp)
+    return draft.model.nearest_of(rows, draft.shelves.snapshot)
 
 
 def _reason(draft: Draft, row: int, claim: str, source: int, favourites: Sequence[int]) -> str:

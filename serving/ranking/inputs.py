@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.features.history import HistoryEntry
 from streams.features.strength import strength
-
-
-class HistoryLike(Protocol):
-    """One event of a member's recent history, as streams.features.member yields them, newest first."""
-
-    @property
-    def item_id(self) -> str: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def event_time_ms(self) -> int: ...
-    @property
-    def value(self) -> float | None: ...
 
 
 class HistoryArrays(NamedTuple):
@@ -33,7 +21,7 @@ class HistoryArrays(NamedTuple):
 
 
 def encode_history(
-    history: Sequence[HistoryLike], vocabulary: Mapping[str, int], length: int, now_ms: int
+    history: Sequence[HistoryEntry], vocabulary: Mapping[str, int], length: int, now_ms: int
 ) -> HistoryArrays:
     """Return the newest `length` events as arrays; padding has title V = len(vocabulary), age 0 and strength 0.
 
@@ -46,9 +34,9 @@ def encode_history(
     recent = history[:length]
     if recent:
         count = len(recent)
+        item_ids, types, times_ms, values = zip(*recent, strict=True)
         row_of = vocabulary.get
-        titles[:count] = [row_of(entry.item_id, unknown) for entry in recent]
-        times_ms = np.array([entry.event_time_ms for entry in recent], np.int64)
-        ages_s[:count] = np.maximum(now_ms - times_ms, 0) / 1000
-        strengths[:count] = [strength(entry.type, entry.value) for entry in recent]
+        titles[:count] = [row_of(item_id, unknown) for item_id in item_ids]
+        ages_s[:count] = np.maximum(now_ms - np.array(times_ms, np.int64), 0) / 1000
+        strengths[:count] = list(map(strength, types, values))
     return HistoryArrays(titles, ages_s, strengths)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.models.manifest import Manifest
-from serving.ranking.inputs import HistoryArrays, HistoryLike, encode_history
-from serving.titles import TitleSnapshot
+from serving.ranking.inputs import HistoryArrays, encode_history
+from serving.titles.snapshot import TitleSnapshot
+from streams.features.history import HistoryEntry
 
 BOUND_SNAPSHOTS: Final = 4
 """Snapshots whose model inputs are kept: pages in the making hold the newest or the one before, replays their own."""
@@ -98,12 +99,12 @@ class RankingModel:
         """The names of the member vector's entries, in order."""
         return list(self.manifest.member_features)
 
-    def history_arrays(self, history: Sequence[HistoryLike], now_ms: int) -> HistoryArrays:
+    def history_arrays(self, history: Sequence[HistoryEntry], now_ms: int) -> HistoryArrays:
         """Return a member's history, newest first, as the model sees it."""
         return encode_history(history, self.vocabulary, self.manifest.history_length, now_ms)
 
     def score(
-        self, history: Sequence[HistoryLike], member: NDArray[np.float32], snapshot: TitleSnapshot, now_ms: int
+        self, history: Sequence[HistoryEntry], member: NDArray[np.float32], snapshot: TitleSnapshot, now_ms: int
     ) -> Scores:
         """Score every title of a snapshot for a member with this history, newest first, and vector float32 [M]."""
         bound = self.bind(snapshot)
@@ -149,14 +150,13 @@ class RankingModel:
         present: NDArray[np.intp] = near[near < len(snapshot.order)]
         return present
 
-    def nearest_of(self, rows: Sequence[int], snapshot: TitleSnapshot) -> NDArray[np.intp]:
+    def nearest_of(self, rows: NDArray[np.intp], snapshot: TitleSnapshot) -> NDArray[np.intp]:
         """Return intp [T]: for each title the place in `rows` of the first that it is a neighbour of, -1 for none."""
         alignment = self.bind(snapshot).alignment
         size = len(snapshot.order)
         found = np.full(size + 1, -1, np.intp)
-        places = [place for place, row in enumerate(rows) if alignment.known[row]]
-        near = alignment.near[alignment.vocabulary_row[[rows[place] for place in places]]]
-        found[near[::-1]] = np.array(places[::-1], np.intp)[:, None]
+        places = np.nonzero(alignment.known[rows])[0][::-1]
+        found[alignment.near[alignment.vocabulary_row[rows][places]]] = places[:, None]
         return found[:size]
 
     def similar(self, item_id: str, limit: int) -> list[tuple[str, float]]:
