@@ -104,8 +104,10 @@ def start_draft(inputs: PageInputs) -> Draft:
 
 
 def softmax(score: NDArray[np.float32], closed: Rows) -> NDArray[np.float32]:
-    """Return float32 [T], the chance that each title is the next taken up: the model's scores are utilities of a
-    conditional logit (McFadden 1974) over the titles that are not closed; for one that is, against those. closed: rows, none twice."""
+    """Return float32 [T], the chance that each title is the next taken up, against those that are not closed.
+
+    The model's scores are utilities of a conditional logit (McFadden 1974). closed: rows, none twice.
+    """
     if not len(score):
         return score
     chance: NDArray[np.float32] = np.exp(score - score.max())

@@ -94,9 +94,7 @@ RowMaker = Callable[[Draft], None]
 def ranked_rows(score: NDArray[np.float32], free: Mask, limit: int) -> Rows:
     """Return the rows of the `limit` best free titles by score, equals in order of the catalogue."""
     cost = np.where(free, -score, np.float32(np.inf))
-    if len(cost) > limit:
-        kept = np.nonzero(cost <= np.partition(cost, limit)[limit])[0]
-    else:
-        kept = np.arange(len(cost))
+    threshold = np.partition(cost, limit)[limit] if len(cost) > limit else np.inf
+    kept = np.nonzero(cost <= threshold)[0]  # with all of one cost, so that the order alone says who is cut off
     order: Rows = kept[np.argsort(cost[kept], kind="stable")][:limit]
     return order[free[order]]
