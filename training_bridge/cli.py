@@ -50,6 +50,19 @@ def train(
         raise typer.Exit(1) from None
 
 
+def precompute(
+    max_age_s: Annotated[
+        float, typer.Option(help="Leave pages younger than this that nothing has changed.", min=0)
+    ] = 3600,
+    limit: Annotated[int, typer.Option(help="Members, the most recently seen first.", min=1)] = 1_000_000,
+) -> None:
+    """Compute every member's page ahead, for when a fresh one cannot be made. Run again, it goes on where it was."""
+    from training_bridge.precompute_job import report_line, run_precompute
+
+    done = run_precompute(_settings(), _console(), max_age_s=max_age_s, limit=limit, clock_ms=_now_ms)
+    typer.echo(report_line(done))
+
+
 @models_app.command("list")
 def list_models() -> None:
     """List all models, the newest first."""

@@ -22,9 +22,10 @@ from streams.stores.blobs import BlobStore
 from training_bridge import registry
 from training_bridge.dataset import Dataset
 from training_bridge.dataset_manifest import DatasetManifest, DatasetParameters, decode_dataset_manifest
+from training_bridge.dataset_store import make_dataset
 from training_bridge.held_out import POPULARITY, HeldOut, evaluate
 from training_bridge.packaging import no_neighbours, store_model
-from training_bridge.promotion import Decision, Evidence, PromotionPolicy, decide
+from training_bridge.promotion import Evidence
 from training_bridge.ranker.config import RankerConfig
 from training_bridge.ranker.neighbours import neighbours
 from training_bridge.ranker.training import train
@@ -66,14 +67,14 @@ def prepare(workspace: Workspace, parameters: DatasetParameters) -> tuple[Datase
     neither it nor the new model has seen the events they are compared on.
     """
     champion = registry.aliased(workspace.sql, CHAMPION)
-    dataset = workspace.make_dataset(parameters)
+    dataset = make_dataset(workspace, parameters)
     seen = champion_dataset(workspace.blobs, champion)
     if seen is None or parameters.split_ms is not None:
         return dataset, champion
     new_events = int(np.sum(dataset.interactions.time_ms > seen.last_ms))
     if MIN_NEW_EVENTS <= new_events < len(dataset.interactions):
         moved = msgspec.structs.replace(parameters, split_ms=seen.last_ms + 1)
-        return workspace.make_dataset(moved), champion
+        return make_dataset(workspace, moved), champion
     return dataset, champion
 
 
@@ -129,24 +130,16 @@ def measure(
 
 
 def export(
-    workspace: Workspace,
-    run: str,
-    dataset: Dataset,
-    config: RankerConfig,
-    found: HeldOut,
-    *,
-    seed: int,
-    created_at_ms: int,
+    workspace: Workspace, run: str, dataset: Dataset, config: RankerConfig, *, seed: int, created_at_ms: int
 ) -> str:
-    """Train on all events and store the model; return its version. Its metrics are those of the held-out evaluation."""
+    """Train on all events and store the model; return its version, which is a draft as long as it has no evaluation."""
     rng = np.random.default_rng(seed)
     weights = train(dataset.interactions, dataset.meta, now_ms=dataset.manifest.last_ms, rng=rng, config=config)
-    metrics = {**weights.metrics, **manifest_metrics(found)}
     return store_model(
         workspace.blobs,
         weights,
         neighbours(dataset.interactions, dataset.meta),
-        metrics=metrics,
+        metrics=weights.metrics,
         dataset=dataset.address,
         run=run,
         created_at_ms=created_at_ms,
@@ -166,24 +159,6 @@ def manifest_metrics(found: HeldOut) -> dict[str, float]:
     ours, popular = found.scores.get(CHALLENGER, {}), found.scores.get(POPULARITY, {})
     beside = {f"{POPULARITY}.{name}": value for name, value in popular.items()}
     return {**ours, **beside, "predictions": float(found.predictions), "members": float(found.members)}
-
-
-def register_and_decide(
-    workspace: Workspace, version: str, evidence: Evidence, policy: PromotionPolicy, now_ms: int
-) -> Decision:
-    """Register a stored model and make it champion if the policy says so; return the decision, carried out.
-
-    Raises TryAgain if the champion was moved while this went on.
-    """
-    registry.register_stored(workspace.sql, workspace.blobs, version, now_ms)
-    decision = decide(policy, evidence)
-    now_champion = registry.aliased(workspace.sql, CHAMPION)
-    if now_champion not in (evidence.champion, version) and not policy.forced:
-        return Decision(False, "another model became champion while this one was trained")
-    if decision.promote:
-        expected = registry.ANY if policy.forced else evidence.champion
-        registry.set_alias(workspace.sql, CHAMPION, version, decision.reason, now_ms, expected=expected)
-    return decision
 
 
 def _incumbent(blobs: BlobStore, dataset: Dataset, champion: str | None) -> tuple[RankingModel | None, float, str]:

@@ -11,14 +11,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from streams.catalogue import Catalogue, read_catalogue
 from streams.errors import FixRequest
 from streams.settings import Settings
 from streams.stores.blobs import BlobStore
 from streams.stores.sql import open_sql
-from training_bridge.dataset import Dataset, build_dataset, rebuild_dataset
-from training_bridge.dataset_manifest import DatasetParameters, decode_dataset_manifest, encode_dataset_manifest
-from training_bridge.warehouse_records import read_newest, read_ranges
 
 SCRATCH_KEPT_S: Final = 7 * 86_400
 """How long a failed run's scratch folder stays, so that the run can be resumed."""
@@ -32,23 +28,6 @@ class Workspace:
     blobs: BlobStore
     warehouse: Path
     scratch: Path
-
-    def catalogue(self) -> Catalogue:
-        """Return all titles published so far."""
-        return read_catalogue(self.sql)
-
-    def make_dataset(self, parameters: DatasetParameters) -> Dataset:
-        """Return the dataset that the warehouse holds now, its manifest stored. Raises FixRequest if too small."""
-        parameters.check()
-        records = read_newest(self.warehouse, parameters.max_events)
-        dataset = build_dataset(records, list(self.catalogue().values()), parameters)
-        self.blobs.put(encode_dataset_manifest(dataset.manifest))
-        return dataset
-
-    def load_dataset(self, address: str) -> Dataset:
-        """Return a dataset made before. Raises Corrupt if its records or titles are not what they were."""
-        manifest = decode_dataset_manifest(self.blobs.get(address))
-        return rebuild_dataset(read_ranges(self.warehouse, manifest.ranges), self.catalogue(), manifest)
 
     def scratch_blobs(self, run: str) -> BlobStore:
         """Return a blob store for what only this run needs."""

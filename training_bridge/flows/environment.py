@@ -33,7 +33,7 @@ def configure_metaflow(settings: Settings, environment: MutableMapping[str, str]
 
 
 def flow_user(login: str) -> str:
-    """Return the name that runs are kept under: Metaflow refuses to run for root, and a container may name nobody else."""
+    """Return the name that runs are kept under: Metaflow refuses root, and a container may have nobody else."""
     return login if login not in ("", "root") else "marquee"
 
 

@@ -18,6 +18,7 @@ from training_bridge.flows.environment import configure_metaflow, metaflow_envir
 _TASK_LINE: Final = re.compile(r"^\S+ \S+ \[(?P<run>[^/]+)/(?P<step>\w+)/(?P<task>[^ ]+) \(pid \d+\)\] (?P<text>.*)$")
 _STARTS: Final = "Task is starting."
 _ENDS: Final = "Task finished successfully."
+_FAILS: Final = "Task failed."
 KEPT_LINES: Final = 50
 """Lines of output that are kept in case the flow fails before any step begins."""
 
@@ -26,7 +27,7 @@ OnStep = Callable[["StepEvent"], None]
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """What happened in a step: it "starts", "says" a line, or "ends"."""
+    """What happened in a step: it "starts", "says" a line, "ends" or "fails"."""
 
     step: str
     what: str
@@ -34,7 +35,7 @@ class StepEvent:
 
 
 class FlowFailed(Exception):  # noqa: N818 - the flow did, not this program
-    """A run did not finish. step: the one that failed, "" if none began; message: its error, in a line or a few."""
+    """A run did not finish. step: the one that failed, "" if none did; message: its error, in a line or a few."""
 
     def __init__(self, step: str, message: str, run_id: str) -> None:
         super().__init__(f"step {step}: {message}" if step else message)
@@ -47,15 +48,20 @@ def run_flow(flow: Path, flow_name: str, arguments: Sequence[str], settings: Set
     """Run a flow to its end; return its run id. Raises FlowFailed. A Ctrl-C reaches the flow too, and is waited for."""
     with tempfile.TemporaryDirectory(prefix="marquee-run-") as folder:
         run_id_file = Path(folder) / "run_id"
+        environment = {**shared_cores(), **os.environ, **metaflow_environment(settings)}
         command = [sys.executable, str(flow), "--quiet", "--no-pylint", "run", "--run-id-file", str(run_id_file)]
-        last_step, tail, code = _follow(
-            [*command, *arguments], {**os.environ, **metaflow_environment(settings)}, on_step
-        )
+        failed, tail, code = _follow([*command, *arguments], environment, on_step)
         run_id = run_id_file.read_text() if run_id_file.exists() else ""
     if code != 0:
-        message = step_error(settings, f"{flow_name}/{run_id}/{last_step}") if last_step else None
-        raise FlowFailed(last_step, message or "\n".join(tail) or f"exit code {code}", run_id)
+        message = step_error(settings, f"{flow_name}/{run_id}/{failed}") if failed else None
+        raise FlowFailed(failed, message or "\n".join(tail) or f"exit code {code}", run_id)
     return run_id
+
+
+def shared_cores() -> dict[str, str]:
+    """Return the environment in which two steps that run side by side share the cores rather than fight for them."""
+    threads = str(max(1, (os.cpu_count() or 1) // 2))
+    return {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
 
 
 def parse_line(line: str) -> StepEvent | None:
@@ -67,7 +73,7 @@ def parse_line(line: str) -> StepEvent | None:
     found = _TASK_LINE.match(line)
     if found is None:
         return None
-    what = {_STARTS: "starts", _ENDS: "ends"}.get(found["text"], "says")
+    what = {_STARTS: "starts", _ENDS: "ends", _FAILS: "fails"}.get(found["text"], "says")
     return StepEvent(found["step"], what, found["text"] if what == "says" else "")
 
 
@@ -86,30 +92,17 @@ def step_error(settings: Settings, pathspec: str) -> str | None:
 
 
 def _follow(command: Sequence[str], environment: Mapping[str, str], on_step: OnStep) -> tuple[str, list[str], int]:
-    """Run a command; return the last step it began, the last lines that are about no step, and its exit code."""
-    step, tail = "", list[str]()
-    process = subprocess.Popen(  # noqa: S603 - our own flow and interpreter
+    """Run a command; return the step that failed ("" if none), the last lines about no step, and its exit code."""
+    failed, tail = "", list[str]()
+    with subprocess.Popen(  # noqa: S603 - our own flow and interpreter
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
-    try:
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             event = parse_line(line.rstrip("\n"))
             if event is None:
                 tail = [*tail, line.rstrip()][-KEPT_LINES:]
                 continue
-            step = event.step
+            failed = event.step if event.what == "fails" else failed
             on_step(event)
-    finally:
-        _wait(process)
-    return step, tail, process.returncode
-
-
-def _wait(process: subprocess.Popen[str]) -> None:
-    """Wait for the end, also when a Ctrl-C (which reached the child as well) interrupts the waiting once."""
-    try:
-        process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise
+    return failed, tail, process.returncode

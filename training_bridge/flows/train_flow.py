@@ -1,11 +1,11 @@
 """The training flow: `python training_bridge/flows/train_flow.py run`, or `marquee train`.
 
-    start      read the warehouse, split by time, store the dataset's manifest
-    train      train on the events before the split
-    evaluate   predict those after it, beside the champion and popularity
-    export     train on all events; graph, neighbours and manifest into the blobs
-    register   add it to the registry; make it champion unless it is worse
-    end        clear up
+    start       read the warehouse, split by time, store the dataset's manifest
+      train     train on the events before the split
+      evaluate  predict those after it, beside the champion and popularity
+      export    (beside these two) train on all events; graph, neighbours and manifest into the blobs
+    register    add it to the registry; make it champion unless it is worse
+    end
 
 Steps are processes of their own and hand on addresses and plain values, never data. Heavy modules are imported where
 they are used.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -74,8 +74,8 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
             dataset, self.champion = prepare(workspace, parameters)
         self.dataset = dataset.address
         found = dataset.manifest
-        print(f"{found.rows:,} events of {found.members:,} members and {found.titles:,} titles")  # noqa: T201 - a step's log
-        self.next(self.train)
+        _say(f"{found.rows:,} events of {found.members:,} members and {found.titles:,} titles")
+        self.next(self.train, self.export)
 
     @step
     def train(self) -> None:
@@ -84,13 +84,13 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
 
         with self._inputs() as (workspace, dataset, config):
             self.challenger = fit_challenger(workspace, _scratch_name(self), dataset, config, self.seed)
-        print(f"{dataset.manifest.train_rows:,} events before the split")  # noqa: T201 - a step's log
+        _say(f"{dataset.manifest.train_rows:,} events before the split")
         self.next(self.evaluate)
 
     @step
     def evaluate(self) -> None:
         """Predict the events after the split, beside the champion and popularity."""
-        from training_bridge.training_run import measure, summary
+        from training_bridge.training_run import manifest_metrics, measure, summary
 
         with self._inputs() as (workspace, dataset, _):
             found, evidence = measure(
@@ -102,56 +102,56 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
                 max_predictions=self.predictions,
                 seed=self.seed,
             )
-        self.held_out, self.evidence = msgspec.to_builtins(found), msgspec.to_builtins(evidence)
-        print(summary(found))  # noqa: T201 - a step's log
-        self.next(self.export)
+        self.metrics, self.evidence = manifest_metrics(found), msgspec.to_builtins(evidence)
+        _say(summary(found))
+        self.next(self.register)
 
     @step
     def export(self) -> None:
         """Train on all events; graph, neighbours and manifest into the blobs."""
-        from training_bridge.held_out import HeldOut
         from training_bridge.training_run import export
 
         with self._inputs() as (workspace, dataset, config):
-            self.version = export(
-                workspace,
-                self.pathspec,
-                dataset,
-                config,
-                msgspec.convert(self.held_out, HeldOut),
-                seed=self.seed,
-                created_at_ms=self.started_at_ms,
+            self.draft = export(
+                workspace, self.pathspec, dataset, config, seed=self.seed, created_at_ms=self.started_at_ms
             )
-        print(f"model {self.version[:12]}")  # noqa: T201 - a step's log
+        _say(f"{dataset.manifest.rows:,} events in the model")
         self.next(self.register)
 
     @step
-    def register(self) -> None:
+    def register(self, inputs: Any) -> None:
         """Add the model to the registry; make it champion unless it is worse than the one that is."""
         from training_bridge.promotion import Evidence, PromotionPolicy
-        from training_bridge.training_run import register_and_decide
+        from training_bridge.registering import finish_model, register_and_decide
 
+        self.merge_artifacts(inputs)
         policy = PromotionPolicy(tolerance=self.tolerance, forced=self.promote)
+        evidence = msgspec.convert(self.evidence, Evidence)
         with _workspace() as workspace:
-            evidence = msgspec.convert(self.evidence, Evidence)
+            self.version = finish_model(workspace.blobs, self.draft, self.metrics)
             decision = register_and_decide(workspace, self.version, evidence, policy, self.started_at_ms)
+            workspace.drop_scratch(_scratch_name(self), self.started_at_ms)
         self.decision = msgspec.to_builtins(decision)
         verdict = "champion" if decision.promote else "registered, not promoted"
-        print(f"model {self.version[:12]} {verdict}: {decision.reason}")  # noqa: T201 - a step's log
+        _say(f"model {self.version[:12]} {verdict}: {decision.reason}")
         self.next(self.end)
 
     @step
     def end(self) -> None:
-        """Clear up."""
-        with _workspace() as workspace:
-            workspace.drop_scratch(_scratch_name(self), self.started_at_ms)
+        """Everything is done by now: every flow of Metaflow's has this step."""
 
     @contextmanager
     def _inputs(self) -> Iterator[tuple[Workspace, Dataset, RankerConfig]]:
+        from training_bridge.dataset_store import load_dataset
         from training_bridge.training_run import parse_config
 
         with _workspace() as workspace:
-            yield workspace, workspace.load_dataset(self.dataset), parse_config(self.config)
+            yield workspace, load_dataset(workspace, self.dataset), parse_config(self.config)
+
+
+def _say(line: str) -> None:
+    """Write a line to the step's log, which is what whoever watches the run sees."""
+    print(line, flush=True)  # noqa: T201
 
 
 def _scratch_name(flow: TrainFlow) -> str:

@@ -29,21 +29,25 @@ def run_training(given: Mapping[str, object], settings: Settings, console: Conso
 
 
 class StepDisplay:
-    """Shows steps: a spinner for the one in work, a line for each that is done, and the last words at the end."""
+    """Shows steps: a spinner for those in work, a line for each that is done, and the last words at the end."""
 
     def __init__(self, console: Console, status: Status) -> None:
         self._console = console
         self._status = status
-        self._started_s = 0.0
-        self._said = ""
+        self._started_s: dict[str, float] = {}
+        self._said: dict[str, str] = {}
 
     def __call__(self, event: StepEvent) -> None:
         """Take in what happened in a step."""
         if event.what == "starts":
-            self._started_s, self._said = time.monotonic(), ""
-            self._status.update(event.step)
+            self._started_s[event.step] = time.monotonic()
         elif event.what == "says":
-            self._said = event.text
-        elif self._said:
-            took_s = time.monotonic() - self._started_s
-            self._console.print(f"{event.step:<9} {self._said} ({took_s:.1f} s)", highlight=False, markup=False)
+            self._said[event.step] = event.text
+        elif event.what == "ends":
+            self._finish(event.step)
+        self._status.update(", ".join(self._started_s) or "going on")
+
+    def _finish(self, step: str) -> None:
+        took_s = time.monotonic() - self._started_s.pop(step, time.monotonic())
+        if step in self._said:
+            self._console.print(f"{step:<9} {self._said[step]} ({took_s:.1f} s)", highlight=False, markup=False)
