@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from tests.training_bridge.records import made_events
 from tests.training_bridge.warehouse import publish, store
 from training_bridge import registry
 from training_bridge.flows.environment import flow_user, metaflow_environment
-from training_bridge.flows.launch import StepEvent, parse_line
+from training_bridge.flows.launch import StepEvent, parse_line, run_flow
 
 CONFIG = '{"history_length": 16, "table_width": 20, "samples": 100}'
 TIMEOUT_S = 120
@@ -65,6 +67,44 @@ def test_a_step_that_fails_is_told_in_a_line_and_by_the_exit_code(tmp_path: Path
     assert failed.stderr.startswith("error: step start: FixRequest: warehouse: holds 0 member events")
     assert "marquee replay movielens PATH" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+SLEEPER = """
+import subprocess, sys, time
+step = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(f"2026-01-02 03:04:05.678 [1/train/2 (pid {step.pid})] Task is starting.", flush=True)
+print(f"2026-01-02 03:04:05.678 [1/train/2 (pid {step.pid})] {step.pid}", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+def test_what_interrupts_the_command_ends_the_flow_and_its_steps(tmp_path: Path) -> None:
+    flow = tmp_path / "sleeper.py"
+    flow.write_text(SLEEPER)
+    pids = []
+
+    def interrupt(event: StepEvent) -> None:
+        if event.what == "says":
+            pids.append(int(event.text))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        run_flow(flow, "Sleeper", [], Settings(state=tmp_path), interrupt)
+    assert ends_soon(pids[0])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def ends_soon(pid: int) -> bool:
+    """Return whether a process ends within two seconds; a zombie that nobody has waited for has ended."""
+    for _ in range(40):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_lines_of_a_flow_are_told_apart() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +22,8 @@ _TASK_LINE: Final = re.compile(r"^\S+ \S+ \[(?P<run>[^/]+)/(?P<step>\w+)/(?P<tas
 _STARTS: Final = "Task is starting."
 _ENDS: Final = "Task finished successfully."
 _FAILS: Final = "Task failed."
+GRACE_S: Final = 3.0
+"""How long a flow may take to end its steps when it is interrupted, before it is killed with them."""
 KEPT_LINES: Final = 50
 """Lines of output that are kept in case the flow fails before any step begins."""
 
@@ -45,7 +50,7 @@ class FlowFailed(Exception):  # noqa: N818 - the flow did, not this program
 
 
 def run_flow(flow: Path, flow_name: str, arguments: Sequence[str], settings: Settings, on_step: OnStep) -> str:
-    """Run a flow to its end; return its run id. Raises FlowFailed. A Ctrl-C reaches the flow too, and is waited for."""
+    """Run a flow to its end; return its run id. Raises FlowFailed. A Ctrl-C or SIGTERM ends the flow too."""
     with tempfile.TemporaryDirectory(prefix="marquee-run-") as folder:
         run_id_file = Path(folder) / "run_id"
         environment = {**shared_cores(), **os.environ, **metaflow_environment(settings)}
@@ -94,9 +99,7 @@ def step_error(settings: Settings, pathspec: str) -> str | None:
 def _follow(command: Sequence[str], environment: Mapping[str, str], on_step: OnStep) -> tuple[str, list[str], int]:
     """Run a command; return the step that failed ("" if none), the last lines about no step, and its exit code."""
     failed, tail = "", list[str]()
-    with subprocess.Popen(  # noqa: S603 - our own flow and interpreter
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
+    with _process_group(command, environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
             event = parse_line(line.rstrip("\n"))
@@ -106,3 +109,48 @@ def _follow(command: Sequence[str], environment: Mapping[str, str], on_step: OnS
             failed = event.step if event.what == "fails" else failed
             on_step(event)
     return failed, tail, process.returncode
+
+
+@contextmanager
+def _process_group(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Yield a child in a process group of its own, to its end. Whatever ends this earlier (Ctrl-C, a SIGTERM, an error)
+    ends the whole group: the flow and the steps that it has started."""
+    with (
+        _exit_on_sigterm(),
+        subprocess.Popen(  # noqa: S603 - our own flow and interpreter
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        except BaseException:
+            _end_group(process)
+            raise
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    for sent in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+
+
+@contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    """Let a SIGTERM end the program by an exception, so that what it started is ended too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
