@@ -33,7 +33,7 @@ class RunnerPolicy:
     soon a stop is noticed. keep_alive_s: between looks at the group while batches are worked on. commit_interval_s:
     commits are no more frequent; what they lag behind is redelivered after a crash, without effect."""
 
-    max_records: int = 1_000
+    max_records: int = 2_000
     poll_timeout_s: float = 0.1
     keep_alive_s: float = 0.2
     commit_interval_s: float = 0.2
