@@ -29,16 +29,14 @@ KNOWN_MEMBER: Final[tuple[RowMaker, ...]] = (
     rows.because_you_watched,
     rows.genre_rows,
     rows.trending,
-    rows.explore,
 )
-"""Rows in the order in which they choose; the order on the page is by value. Exploring is last (see rows.explore)."""
+"""Rows in the order in which they choose; the order on the page is by value."""
 
 NEW_MEMBER: Final[tuple[RowMaker, ...]] = (
     rows.continue_watching,
     rows.trending,
     rows.popular,
     rows.genre_rows,
-    rows.explore,
 )
 
 
@@ -116,14 +114,12 @@ def softmax(score: NDArray[np.float32], closed: Rows) -> NDArray[np.float32]:
 
 
 def fill(draft: Draft, makers: tuple[RowMaker, ...]) -> None:
-    """Make the rows; if all would be too short (a tiny catalogue), one with whatever there is."""
+    """Make the rows: those of the makers; if all were too short (a tiny catalogue), one of what there is; exploring."""
     for make in makers:
         make(draft)
-    if not draft.rows:
-        left = draft.by_score(np.nonzero(draft.free)[0], draft.params.row_size)
-        if left:
-            reason, why = "Everything there is", rows.popular_reasons(draft, left)
-            draft.add(DraftRow("popular", "popular", "All titles", reason, draft.value_of(left), left, why))
+    if all(row.kind == "continue_watching" for row in draft.rows):
+        rows.everything(draft)
+    rows.explore(draft)
 
 
 def in_order(draft: Draft) -> list[DraftRow]:

@@ -17,7 +17,7 @@ from serving.titles.snapshot import TitleSnapshot
 from streams.catalogue import Catalogue
 from streams.positions import NOTHING
 
-POPULAR_ROWS: Final[tuple[RowMaker, ...]] = (rows.trending, rows.popular, rows.genre_rows, rows.explore)
+POPULAR_ROWS: Final[tuple[RowMaker, ...]] = (rows.trending, rows.popular, rows.genre_rows)
 
 
 def popular_page(

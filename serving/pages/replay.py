@@ -8,7 +8,6 @@ from typing import Final
 
 from serving.pages.builder import DEFAULT_PARAMS, PageInputs, PageParams, build_page
 from serving.pages.page import Page, PageContext
-from serving.pages.popular import popular_page
 from serving.ranking.model import RankingModel
 from serving.titles.snapshot import TitleSnapshot
 from streams.catalogue import Catalogue
@@ -33,7 +32,7 @@ class ReplaySources:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """A replayed page. page: None if it cannot be computed, for the reason `problem`. inputs: None for a popular page.
+    """A replayed page and what it was made from. page, inputs: None if it cannot be computed, for the reason `problem`.
 
     equal: whether rows, titles, positions, scores and propensities are exactly those that were served. differences: the
     first few that are not, in words.
@@ -52,9 +51,10 @@ def recompute(impression: Impression, sources: ReplaySources) -> Recomputed:
     if problem is not None:
         return Recomputed(None, False, problem)
     try:
-        page, inputs = _compute(impression, sources)
+        inputs = _inputs(impression, sources)
     except MarqueeError as error:
         return Recomputed(None, False, str(error))
+    page = build_page(inputs)
     differences = compare(impression.rows, shown_rows(page))
     return Recomputed(page, not differences, None, differences, inputs)
 
@@ -110,32 +110,33 @@ def _said(item: ShownItem) -> str:
 def _not_replayable(impression: Impression, params: PageParams) -> str | None:
     if impression.origin_page_id is not None:
         return f"this page repeats {impression.origin_page_id} from the cache; look at that one"
+    if impression.step == "popular":
+        return "this page was the same for everybody; only pages made for a member are computed again"
     if impression.step == "precomputed":
         return "this page was computed in a batch; its inputs were not kept"
     if impression.page_version and impression.page_version != params.version:
         return f"pages of version {impression.page_version} are no longer made; this is {params.version}"
-    if impression.title_snapshot is None:
-        return "the impression names no title snapshot"
+    if impression.title_snapshot is None or impression.model_version is None:
+        return "the impression names no title snapshot or no model"
     return None
 
 
-def _compute(impression: Impression, sources: ReplaySources) -> tuple[Page, PageInputs | None]:
-    context = context_of(impression)
-    try:
-        snapshot = sources.snapshot(impression.title_snapshot or "")
-    except MarqueeError as error:
-        raise FixRequest("title_snapshot", f"the title features of this page are no longer kept ({error})") from error
-    if impression.model_version is None:
-        return popular_page(sources.catalogue, snapshot, context, sources.params), None
-    inputs = PageInputs(
+def _inputs(impression: Impression, sources: ReplaySources) -> PageInputs:
+    return PageInputs(
         state=_state(impression),
         catalogue=sources.catalogue,
-        snapshot=snapshot,
-        model=_model(impression.model_version, sources),
-        context=context,
+        snapshot=_snapshot(impression.title_snapshot or "", sources),
+        model=_model(impression.model_version or "", sources),
+        context=context_of(impression),
         params=sources.params,
     )
-    return build_page(inputs), inputs
+
+
+def _snapshot(address: str, sources: ReplaySources) -> TitleSnapshot:
+    try:
+        return sources.snapshot(address)
+    except MarqueeError as error:
+        raise FixRequest("title_snapshot", f"the title features of this page are no longer kept ({error})") from error
 
 
 def _model(version: str, sources: ReplaySources) -> RankingModel:

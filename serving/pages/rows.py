@@ -117,6 +117,14 @@ def popular(draft: Draft) -> None:
         draft.add(DraftRow("popular", "popular", title, reason, draft.value_of(rows), rows, why))
 
 
+def everything(draft: Draft) -> None:
+    """Whatever is left, the best first, however little."""
+    rows = draft.by_score(np.nonzero(draft.free)[0], draft.params.row_size)
+    if rows:
+        reason, why = "Everything there is", popular_reasons(draft, rows)
+        draft.add(DraftRow("popular", "popular", "All titles", reason, draft.value_of(rows), rows, why))
+
+
 def popular_reasons(draft: Draft, rows: Sequence[int]) -> list[str]:
     """Return how popular each title is, in words."""
     shelves = draft.shelves
@@ -138,7 +146,7 @@ def explore(draft: Draft) -> None:
     good_pool = _little_shown(draft, good_size * params.explore_width)
     good = draw(good_pool, draft.chance[good_pool], good_size, draft.seed, stream=params.explore_size)
     drawn = _alternate(good, fresh)
-    if drawn and (len(drawn) >= params.row_min or not draft.rows):
+    if len(drawn) >= params.row_min:
         new_rows = {one.row for one in fresh}
         draft.add(
             DraftRow(

@@ -51,12 +51,15 @@ class TitleBoard:
         durable: StateStore,
         now_ms: int = 0,
         pause: Callable[[], None] = breathe,
+        prepare: Callable[[TitleSnapshot], None] | None = None,
     ) -> None:
-        """catalogue: returns the newest one. pause: called every STATES_A_CHUNK states."""
+        """catalogue: returns the newest one. pause: called every STATES_A_CHUNK states. prepare: called with a snapshot
+        before it becomes `current`, to compute ahead what pages would wait for."""
         self._catalogue = catalogue
         self._hot = hot
         self._durable = durable
         self._pause = pause
+        self._prepare = prepare
         self._seen_catalogue = catalogue()
         self.current = empty_snapshot(tuple(self._seen_catalogue), FEATURES, now_ms)
         """The newest snapshot; of no features before the first refresh."""
@@ -203,6 +206,8 @@ class TitleBoard:
 
     def _swap(self, snapshot: TitleSnapshot) -> None:
         _ = snapshot.address  # computed here, so that no page has to
+        if self._prepare is not None:
+            self._prepare(snapshot)
         self.current = snapshot
 
     def _computed(self, item_ids: Iterable[str], now_ms: int) -> Matrix:
