@@ -78,6 +78,26 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
     print_status(load_settings(), as_json)
 
 
+@app.command()
+def forget(
+    member: Annotated[str, typer.Argument(help="The member's id.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a member from the stores and the warehouse. There is no way back."""
+    from marquee.forgetting import forget as remove
+    from streams.settings import load_settings
+
+    if not yes:
+        typer.confirm(f"Remove all that is kept of member {member}?", abort=True)
+    settings = load_settings()
+    done = remove(settings, member)
+    days = settings.log_retention_ms // 86_400_000
+    typer.echo(
+        f"{done.states:,} states, {done.rows:,} rows of history, {done.warehouse_rows:,} of the warehouse removed"
+    )
+    typer.echo(f"what the log still holds goes with its retention, within {days} days")
+
+
 def main() -> None:
     """Run the command line. An error that Marquee raises on purpose is one red line and exit code 1."""
     from marquee.lifeline import watch_if_supervised

@@ -30,6 +30,12 @@ class Setup(msgspec.Struct, frozen=True):
     steps: dict[str, str] = {}
 
 
+def require_state(settings: Settings) -> None:
+    """Raise FixRequest unless there is a state folder."""
+    if not settings.state.is_dir():
+        raise FixRequest(str(settings.state), "there is no such state folder; `marquee up` makes it, or name another")
+
+
 class StateFolder:
     """A state folder by its settings."""
 

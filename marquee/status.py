@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from marquee.lag import lag, records
-from marquee.state_folder import StateFolder
+from marquee.state_folder import StateFolder, require_state
 from serving.models.registry import CHAMPION, aliased_version
 from serving.models.registry import metadata as registry_metadata
 from streams import topics
 from streams.catalogue import metadata as catalogue_metadata
 from streams.catalogue import titles_table
-from streams.errors import FixRequest, MarqueeError
+from streams.errors import MarqueeError
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings
@@ -47,8 +47,7 @@ class Status(msgspec.Struct):
 
 def read_status(settings: Settings, now_ms: int) -> Status:
     """Return the status; a part that is away is named as such and does not hide the others."""
-    if not settings.state.is_dir():
-        raise FixRequest(str(settings.state), "there is no such state folder; `marquee up` makes it, or name another")
+    require_state(settings)
     status = Status(str(settings.state), StateFolder(settings).is_locked())
     _attempt(status, "log", lambda: _read_log(settings, status))
     _attempt(status, "durable store", lambda: _read_freshness(settings, status, now_ms))
