@@ -8,7 +8,7 @@ alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,7 +93,7 @@ def _with_positions(task: Task, positions: NDArray[np.int64]) -> Task:
 
 
 def predict(
-    task: Task, scorers: dict[str, Scorer], *, frozen: bool = False, progress: Callable[[int], None] | None = None
+    task: Task, scorers: Mapping[str, Scorer], *, frozen: bool = False, progress: Callable[[int], None] | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """Return each scorer's rank of the title taken up, float64 [N]. frozen: the state stays as it was at the split."""
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in scorers}
@@ -111,7 +111,6 @@ def _batches(task: Task, frozen: bool) -> Iterator[tuple[NDArray[np.int64], Stat
     """Yield the positions and states of the task, a batch at a time."""
     states = live_states(
         task.log,
-        task.meta,
         task.positions,
         history_length=task.history_length,
         half_lives_d=task.half_lives_d,

@@ -27,8 +27,13 @@ class Choices:
     weight: NDArray[np.float64]
 
 
-def fit_coefficients(choices: Choices, *, l2: float, max_steps: int) -> tuple[NDArray[np.float32], float]:
-    """Return float32 [S] and the mean log-loss in nats. Signals that never vary get 0; so do all, without choices."""
+def fit_coefficients(
+    choices: Choices, *, never_negative: NDArray[np.bool_], l2: float, max_steps: int
+) -> tuple[NDArray[np.float32], float]:
+    """Return float32 [S] and the mean log-loss in nats. Signals that never vary get 0; so do all, without choices.
+
+    never_negative: bool [S], signals that may only speak for a title.
+    """
     count = choices.signals.shape[2]
     if not len(choices.weight):
         return np.zeros(count, np.float32), float("nan")
@@ -38,6 +43,7 @@ def fit_coefficients(choices: Choices, *, l2: float, max_steps: int) -> tuple[ND
         lambda x: _penalised_loss(x, scale, choices, l2),
         np.zeros(count),
         jac=True,
+        bounds=[(0.0 if bounded else None, None) for bounded in never_negative],
         method="L-BFGS-B",
         options={"maxiter": max_steps},
     )

@@ -19,6 +19,8 @@ class RankerConfig:
     similar_half_life_d: float = 1500.0
     similar_history_power: float = 0.9
     similar_floor: float = 1e-3
+    fast_history_power: float = 2.0
+    """For signals of the last few titles: what they matter beside the longer past differs, so the combiner learns it."""
 
     transition_window: int = 60
     transition_distance_power: float = 0.7

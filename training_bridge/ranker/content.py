@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from training_bridge.ranker.titles_meta import UNKNOWN_YEAR, TitlesMeta
 
-UNKNOWN_YEAR_CLOSENESS = 0.1
+YEAR_MS: Final = 365.25 * 86_400_000
+UNKNOWN_YEAR_CLOSENESS: Final = 0.1
 """A title of unknown year is near none and far from none: about the mean closeness between two titles of MovieLens."""
 
 
@@ -32,3 +35,9 @@ def year_closeness(years: NDArray[np.int32], scale: float) -> NDArray[np.float32
     unknown = years == UNKNOWN_YEAR
     closeness[unknown, :] = closeness[:, unknown] = UNKNOWN_YEAR_CLOSENESS
     return closeness
+
+
+def release_age_years(meta: TitlesMeta, now_ms: int) -> NDArray[np.float32]:
+    """Return the years from 1 January of the release year to now, float32 [V], at least 0; 0 for an unknown year."""
+    age = np.maximum(1970.0 + now_ms / YEAR_MS - meta.year, 0.0)
+    return np.where(meta.year == UNKNOWN_YEAR, 0.0, age).astype(np.float32)

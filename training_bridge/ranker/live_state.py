@@ -3,7 +3,6 @@
 Serving reads the same from the feature store; this is its vectorised counterpart for training and evaluation. Features:
 
 - `popularity:<n>d`: events of the title with positive strength, each fading with half-life n days.
-- `release_age_years`: years from 1 January of the release year to now, at least 0; 0 for an unknown year.
 - `recency_s`: seconds from the member's latest event to now; NO_HISTORY_S without any.
 """
 
@@ -17,13 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_bridge.ranker.interactions import Interactions
-from training_bridge.ranker.titles_meta import UNKNOWN_YEAR, TitlesMeta
 
 MEMBER_FEATURES: Final = ("recency_s",)
-RELEASE_AGE: Final = "release_age_years"
 NO_HISTORY_S: Final = 0.0
 DAY_MS: Final = 86_400_000
-YEAR_MS: Final = 365.25 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class StateBatch:
 
 def title_features(half_lives_d: tuple[int, ...]) -> tuple[str, ...]:
     """Return the names of the title features, in the order of StateBatch.titles."""
-    return (*(f"popularity:{half_life}d" for half_life in half_lives_d), RELEASE_AGE)
+    return tuple(f"popularity:{half_life}d" for half_life in half_lives_d)
 
 
 class LivePopularity:
@@ -82,7 +78,6 @@ class MemberHistories:
 
 def live_states(
     log: Interactions,
-    meta: TitlesMeta,
     positions: NDArray[np.int64],
     *,
     history_length: int,
@@ -99,22 +94,14 @@ def live_states(
     done = 0
     for start in range(0, len(positions), batch_size):
         chosen = positions[start : start + batch_size]
-        batch = _empty_batch(len(chosen), history_length, len(log.titles), len(half_lives_d) + 1)
+        batch = _empty_batch(len(chosen), history_length, len(log.titles), len(half_lives_d))
         for row, position in enumerate(chosen):
             now_ms, limit = int(log.time_ms[position]), min(int(position), frozen_at or int(position))
             popularity.advance(log, done, limit, now_ms)
             done = max(done, limit)
-            batch.titles[row, :, :-1] = popularity.counts()
-            batch.titles[row, :, -1] = release_age_years(meta, now_ms)
+            batch.titles[row] = popularity.counts()
             _fill_member(batch, row, log, histories.before(int(log.member[position]), limit), now_ms)
         yield batch
-
-
-def release_age_years(meta: TitlesMeta, now_ms: int) -> NDArray[np.float32]:
-    """Return the feature `release_age_years`, float32 [V]."""
-    now_year = 1970.0 + now_ms / YEAR_MS
-    age = np.maximum(now_year - meta.year, 0.0)
-    return np.where(meta.year == UNKNOWN_YEAR, 0.0, age).astype(np.float32)
 
 
 def _empty_batch(rows: int, history_length: int, titles: int, features: int) -> StateBatch:

@@ -5,7 +5,7 @@ It repeats `signals.py` for one member, operator by operator; a test holds the t
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -15,7 +15,7 @@ from training_bridge.ranker.history import MAX_STRENGTH, MIN_STRENGTH, REPELLING
 from training_bridge.ranker.item_table import ItemTable
 from training_bridge.ranker.onnx_graph import GraphBuilder
 from training_bridge.ranker.scoring import part_matrix
-from training_bridge.ranker.signals import CLASSIC_LOG_YEARS, DAY_S, PARTS, POPULARITY_FLOOR, YEAR_FLOOR
+from training_bridge.ranker.signals import DAY_S, PARTS, POPULARITY_FLOOR, YEAR_FLOOR, release_age_signals
 from training_bridge.ranker.weights import RankerWeights
 
 MAX_INT16 = 32_767
@@ -38,6 +38,7 @@ class _RankerGraph:
         self.weights, self.config, self.tables = weights, weights.config, weights.tables
         self.titles, self.length = len(weights.titles), weights.config.history_length
         self.g = GraphBuilder()
+        self.rows: dict[int, tuple[str, str]] = {}
         self.history = self.g.input("history_title", "int64", (self.length,))
         self.g.input("history_age_s", "float32", (self.length,))
         self.strength = self.g.input("history_strength", "float32", (self.length,))
@@ -54,7 +55,9 @@ class _RankerGraph:
         popularity = self._popularity()
         return [
             self._similar(self._weights(scale, log_rank, self.config.similar_history_power)),
+            self._last_similar(self._weights(scale, log_rank, self.config.fast_history_power)),
             self._transitions(self._weights(scale, log_rank, self.config.transition_history_power)),
+            self._transitions(self._weights(scale, log_rank, self.config.fast_history_power)),
             self._genres(content),
             self._years(content),
             *self._release_age(),
@@ -112,20 +115,30 @@ class _RankerGraph:
         root = self.g.node("Sqrt", self.g.node("Add", positive, self.g.scalar(self.config.similar_floor)))
         return self.g.node("Sub", root, self.g.scalar(float(np.sqrt(np.float32(self.config.similar_floor)))))
 
+    def _last_similar(self, weight: str) -> str:
+        return self.g.node("Max", self._spread(weight, self.tables.similar), self.g.scalar(0.0))
+
     def _transitions(self, weight: str) -> str:
         chance = self._spread(self._shares(weight), self.tables.transitions)
         return self.g.log_ratio(chance, self.config.transition_floor)
 
     def _spread(self, weight: str, table: ItemTable) -> str:
         """Return float32 [1, V]: the sum of the table's rows of the history, each times its weight."""
-        target, value = padded(table)
-        rows = self.g.cast(self.g.node("Gather", self.g.constant(target), self.history, axis=0), "int64")
-        values = self.g.cast(self.g.node("Gather", self.g.constant(value), self.history, axis=0), "float32")
+        rows, values = self._rows_of(table)
         weighted = self.g.node("Mul", values, self.g.node("Unsqueeze", weight, self.g.ints(1)))
         empty = self.g.constant(np.zeros(self.titles + 1, np.float32))
         flat_rows, flat = (self.g.node("Reshape", tensor, self.g.ints(-1)) for tensor in (rows, weighted))
         summed = self.g.node("ScatterElements", empty, flat_rows, flat, axis=0, reduction="add")
         return self._row(self.g.node("Slice", summed, self.g.ints(0), self.g.ints(self.titles)))
+
+    def _rows_of(self, table: ItemTable) -> tuple[str, str]:
+        """Return the history's rows of a table, targets int64 [H, K] and values float32 [H, K], read once."""
+        if id(table) not in self.rows:
+            target, value = (self.g.constant(array) for array in padded(table))
+            rows = self.g.cast(self.g.node("Gather", target, self.history, axis=0), "int64")
+            values = self.g.cast(self.g.node("Gather", value, self.history, axis=0), "float32")
+            self.rows[id(table)] = (rows, values)
+        return self.rows[id(table)]
 
     def _row(self, vector: str) -> str:
         return self.g.node("Unsqueeze", vector, self.g.ints(0))
@@ -148,11 +161,8 @@ class _RankerGraph:
         near = self.g.log_ratio(self.g.node("MatMul", self._row(share), rows), YEAR_FLOOR)
         return self.g.node("Gather", near, self.g.constant(self.tables.title_year.astype(np.int64)), axis=1)
 
-    def _release_age(self) -> tuple[str, str]:
-        age = self._feature(len(self.weights.title_features) - 1)
-        log_age = self.g.log_ratio(age, 1.0)
-        past = self.g.node("Sub", log_age, self.g.scalar(CLASSIC_LOG_YEARS))
-        return log_age, self.g.node("Max", past, self.g.scalar(0.0))
+    def _release_age(self) -> list[str]:
+        return [self.g.constant(signal) for signal in release_age_signals(self.tables, 1)]
 
     def _popularity(self) -> list[str]:
         return [self._log_popularity(clock) for clock in range(len(self.config.popularity_half_lives_d))]
@@ -173,12 +183,11 @@ class _RankerGraph:
         return self.g.node("Div", self.g.log_ratio(recency, DAY_S), self.g.scalar(5.0))
 
 
-def padded(table: ItemTable) -> tuple[NDArray[np.int16] | NDArray[np.int32], NDArray[np.float16]]:
+def padded(table: ItemTable) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.float16]]:
     """Return the table with a row for the padding title, its targets in the narrowest type that holds them."""
     titles = len(table.target)
     dtype: type[np.int16] | type[np.int32] = np.int16 if titles <= MAX_INT16 else np.int32
-    target: NDArray[np.int16] | NDArray[np.int32] = with_padding_row(table.target, titles).astype(dtype)
-    return target, with_padding_row(table.value, 0)
+    return with_padding_row(table.target, titles).astype(dtype), with_padding_row(table.value, 0)
 
 
 def with_padding_row(array: NDArray[A], fill: int) -> NDArray[A]:

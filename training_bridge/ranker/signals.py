@@ -16,7 +16,7 @@ from training_bridge.ranker.history import DistinctHistory, distinct_history, hi
 from training_bridge.ranker.live_state import StateBatch
 from training_bridge.ranker.weights import ItemTables
 
-PARTS: Final = ("history", "sequence", "affinity", "era", "popularity")
+PARTS: Final = ("history", "history", "sequence", "sequence", "affinity", "era", "popularity")
 POPULARITY_FLOOR: Final = 0.3
 """In units of the mean title's popularity: below it, differences are noise."""
 YEAR_FLOOR: Final = 0.02
@@ -28,21 +28,39 @@ DAY_S: Final = 86_400.0
 def signal_parts(config: RankerConfig) -> tuple[str, ...]:
     """Return the part to which each of the S signals belongs."""
     clocks = len(config.popularity_half_lives_d)
-    return ("history", "sequence", "affinity", "era", "era", "era", *["popularity"] * (clocks + 1))
+    return (
+        "history",
+        "history",
+        "sequence",
+        "sequence",
+        "affinity",
+        "era",
+        "era",
+        "era",
+        *["popularity"] * (clocks + 1),
+    )
+
+
+def never_negative(config: RankerConfig) -> NDArray[np.bool_]:
+    """Return bool [S]: the signals of likeness to the history. Fitted freely they would correct each other's shape, and
+    a title could lose by being more alike."""
+    return np.array([part in {"history", "sequence", "affinity"} for part in signal_parts(config)])
 
 
 def compute_signals(tables: ItemTables, config: RankerConfig, states: StateBatch) -> NDArray[np.float32]:
     """Return float32 [S, B, V]."""
     titles = len(tables.genre_vectors)
     history = distinct_history(states.history_title, states.history_strength, titles)
-    popularity = popularity_signals(states.titles[:, :, : len(config.popularity_half_lives_d)])
+    popularity = popularity_signals(states.titles)
     return np.stack(
         [
             similar_signal(tables, config, history),
-            transition_signal(tables, config, history),
+            last_similar_signal(tables, config, history),
+            transition_signal(tables, config, history, config.transition_history_power),
+            transition_signal(tables, config, history, config.fast_history_power),
             genre_signal(tables, config, history),
             year_signal(tables, config, history),
-            *release_age_signals(states.titles[:, :, -1]),
+            *release_age_signals(tables, len(states.titles)),
             *popularity,
             popularity[0] * away(states.member[:, 0])[:, None],
         ]
@@ -70,9 +88,18 @@ def similar_signal(tables: ItemTables, config: RankerConfig, history: DistinctHi
     return np.asarray(np.sqrt(np.maximum(score, 0) + floor) - np.sqrt(floor), np.float32)
 
 
-def transition_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
+def last_similar_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
+    """Return float32 [B, V]: EASE's score for the last few titles. Linear, so that a sequel stands out."""
+    weight = history_weights(history, config.fast_history_power)
+    score = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.similar.to_csr())
+    return np.maximum(score, 0)
+
+
+def transition_signal(
+    tables: ItemTables, config: RankerConfig, history: DistinctHistory, power: float
+) -> NDArray[np.float32]:
     """Return float32 [B, V]: the log of the chance that a title follows, mixed over the history."""
-    weight = shares(history_weights(history, config.transition_history_power))
+    weight = shares(history_weights(history, power))
     chance = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.transitions.to_csr())
     floor = np.float32(config.transition_floor)
     return np.asarray(np.log(np.maximum(chance, 0) / floor + 1), np.float32)
@@ -95,10 +122,14 @@ def year_signal(tables: ItemTables, config: RankerConfig, history: DistinctHisto
     return np.asarray(near[:, tables.title_year], np.float32)
 
 
-def release_age_signals(age_years: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return log(1 + age), and how far it is past CLASSIC_LOG_YEARS: float32 [B, V] each."""
-    log_age = np.log1p(age_years)
-    return log_age, np.maximum(log_age - np.float32(CLASSIC_LOG_YEARS), 0)
+def release_age_signals(tables: ItemTables, rows: int) -> list[NDArray[np.float32]]:
+    """Return log(1 + age), and how far it is past CLASSIC_LOG_YEARS: float32 [B, V] each, the same for every member.
+
+    The age is that of the training run: a live one measures the same (MovieLens, years after the run), at more cost.
+    """
+    log_age = np.log1p(tables.release_age_years)
+    past = np.maximum(log_age - np.float32(CLASSIC_LOG_YEARS), 0)
+    return [np.repeat(signal[None], rows, axis=0) for signal in (log_age, past)]
 
 
 def popularity_signals(counts: NDArray[np.float32]) -> list[NDArray[np.float32]]:

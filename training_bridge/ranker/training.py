@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from training_bridge.ranker.combiner import Choices, fit_coefficients
 from training_bridge.ranker.config import RankerConfig
-from training_bridge.ranker.content import genre_vectors, year_buckets, year_closeness
+from training_bridge.ranker.content import genre_vectors, release_age_years, year_buckets, year_closeness
 from training_bridge.ranker.ease import ease_table
 from training_bridge.ranker.interactions import Interactions
 from training_bridge.ranker.item_table import table_of
 from training_bridge.ranker.live_state import DAY_MS, MEMBER_FEATURES, live_states, title_features
 from training_bridge.ranker.samples import draw_candidates, draw_odds, limit_per_member, predictable_positions
-from training_bridge.ranker.signals import compute_signals, signal_parts
+from training_bridge.ranker.signals import compute_signals, never_negative, signal_parts
 from training_bridge.ranker.titles_meta import TitlesMeta
 from training_bridge.ranker.transitions import transition_probabilities
 from training_bridge.ranker.weights import ItemTables, RankerWeights
@@ -42,7 +42,7 @@ def train(
     past = interactions.before(split)
     past_now_ms = int(past.time_ms[-1]) if len(past) else now_ms
     past_tables = build_tables(past, titles_meta, past_now_ms, config)
-    choices = holdout_choices(interactions, split, past_tables, titles_meta, config, rng)
+    choices = holdout_choices(interactions, split, past_tables, config, rng)
     coefficients, loss = fit_or_fall_back(choices, config)
     return RankerWeights(
         titles=interactions.titles,
@@ -74,6 +74,7 @@ def build_tables(log: Interactions, meta: TitlesMeta, now_ms: int, config: Ranke
         genre_vectors=genre_vectors(meta),
         title_year=title_year,
         year_closeness=year_closeness(years, config.year_scale),
+        release_age_years=release_age_years(meta, now_ms),
     )
 
 
@@ -93,7 +94,6 @@ def holdout_choices(
     log: Interactions,
     split: int,
     tables: ItemTables,
-    meta: TitlesMeta,
     config: RankerConfig,
     rng: np.random.Generator,
 ) -> Choices:
@@ -107,7 +107,7 @@ def holdout_choices(
     drawn, correction = draw_candidates(log, positions, known, odds, config.candidates, rng)
     rows = [np.zeros((0, drawn.shape[1], len(signal_parts(config))), np.float32)]
     states = live_states(
-        log, meta, positions, history_length=config.history_length, half_lives_d=config.popularity_half_lives_d
+        log, positions, history_length=config.history_length, half_lives_d=config.popularity_half_lives_d
     )
     for batch in states:
         signals = compute_signals(tables, config, batch)
@@ -130,7 +130,9 @@ def member_weights(member: NDArray[np.int32]) -> NDArray[np.float64]:
 def fit_or_fall_back(choices: Choices, config: RankerConfig) -> tuple[NDArray[np.float32], float]:
     """Return coefficients, float32 [S], and their log-loss on the choices (nan if there are too few to fit)."""
     if len(choices.weight) >= MIN_CHOICES:
-        return fit_coefficients(choices, l2=config.l2, max_steps=config.max_steps)
+        return fit_coefficients(
+            choices, never_negative=never_negative(config), l2=config.l2, max_steps=config.max_steps
+        )
     parts = signal_parts(config)
     fallback = [FALLBACK_COEFFICIENTS[part] / parts.count(part) for part in parts]
     return np.asarray(fallback, np.float32), float("nan")

@@ -1,0 +1,1 @@
+"""Known methods, each given the same live history as the ranker."""
