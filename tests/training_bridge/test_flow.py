@@ -27,7 +27,7 @@ def marquee(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user without any set-up would, in an empty folder."""
     elsewhere = state.parent / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
-    environment = {**os.environ, "MARQUEE_STATE": str(state), "HOME": str(elsewhere), "PYTHONWARNINGS": "default"}
+    environment = {**os.environ, "MARQUEE_STATE": str(state), "HOME": str(elsewhere)}
     command = [sys.executable, "-m", "marquee", *arguments]
     return subprocess.run(
         command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False

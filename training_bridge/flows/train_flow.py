@@ -63,7 +63,8 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
     def start(self) -> None:
         """Read the warehouse, split by time, store the dataset's manifest."""
         from training_bridge.dataset_manifest import DatasetParameters
-        from training_bridge.training_run import check_run_parameters, prepare
+        from training_bridge.steps.parameters import check_run_parameters
+        from training_bridge.steps.prepare import prepare
 
         check_run_parameters(self.config, self.predictions, self.tolerance)
         self.started_at_ms = time.time_ns() // 1_000_000
@@ -80,7 +81,7 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
     @step
     def train(self) -> None:
         """Train on the events before the split."""
-        from training_bridge.training_run import fit_challenger
+        from training_bridge.steps.fit import fit_challenger
 
         with self._inputs() as (workspace, dataset, config):
             self.challenger = fit_challenger(workspace, _scratch_name(self), dataset, config, self.seed)
@@ -90,7 +91,7 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
     @step
     def evaluate(self) -> None:
         """Predict the events after the split, beside the champion and popularity."""
-        from training_bridge.training_run import manifest_metrics, measure, summary
+        from training_bridge.steps.judge import manifest_metrics, measure, summary
 
         with self._inputs() as (workspace, dataset, _):
             found, evidence = measure(
@@ -109,7 +110,7 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
     @step
     def export(self) -> None:
         """Train on all events; graph, neighbours and manifest into the blobs."""
-        from training_bridge.training_run import export
+        from training_bridge.steps.fit import export
 
         with self._inputs() as (workspace, dataset, config):
             self.draft = export(
@@ -122,7 +123,7 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
     def register(self, inputs: Any) -> None:
         """Add the model to the registry; make it champion unless it is worse than the one that is."""
         from training_bridge.promotion import Evidence, PromotionPolicy
-        from training_bridge.registering import finish_model, register_and_decide
+        from training_bridge.steps.register import finish_model, register_and_decide
 
         self.merge_artifacts(inputs)
         policy = PromotionPolicy(tolerance=self.tolerance, forced=self.promote)
@@ -143,7 +144,7 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
     @contextmanager
     def _inputs(self) -> Iterator[tuple[Workspace, Dataset, RankerConfig]]:
         from training_bridge.dataset_store import load_dataset
-        from training_bridge.training_run import parse_config
+        from training_bridge.steps.parameters import parse_config
 
         with _workspace() as workspace:
             yield workspace, load_dataset(workspace, self.dataset), parse_config(self.config)

@@ -14,23 +14,27 @@ from streams.settings import Settings
 from tests.training_bridge.records import made_events, place
 from tests.training_bridge.warehouse import publish, store
 from training_bridge import registry
-from training_bridge import training_run as steps
 from training_bridge.dataset_manifest import DatasetParameters
 from training_bridge.dataset_store import load_dataset
 from training_bridge.promotion import Decision, Evidence, PromotionPolicy
-from training_bridge.registering import finish_model, register_and_decide
+from training_bridge.steps.fit import export, fit_challenger
+from training_bridge.steps.judge import manifest_metrics, measure
+from training_bridge.steps.parameters import check_run_parameters, parse_config
+from training_bridge.steps.prepare import prepare
+from training_bridge.steps.register import finish_model, register_and_decide
 from training_bridge.workspace import Workspace, open_workspace
 
 NOW_MS = 1_700_000_000_000
-CONFIG = steps.parse_config('{"history_length": 16, "table_width": 20, "samples": 100}')
-EVENTS = place(made_events(1_600, members=40))
+TITLES = 120
+CONFIG = parse_config('{"history_length": 16, "table_width": 20, "samples": 100}')
+EVENTS = made_events(1_600, members=40, titles=TITLES)
 EARLIER, LATER = EVENTS[:1_000], EVENTS
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     settings = Settings(state=tmp_path)
-    publish(settings)
+    publish(settings, TITLES)
     return settings
 
 
@@ -44,12 +48,12 @@ def run(
     workspace: Workspace, name: str, policy: PromotionPolicy | None = None, config=CONFIG, now_ms: int = NOW_MS
 ) -> tuple[str, Decision, Evidence]:
     """Do what the flow does, in one process."""
-    dataset, champion = steps.prepare(workspace, DatasetParameters())
+    dataset, champion = prepare(workspace, DatasetParameters())
     dataset = load_dataset(workspace, dataset.address)
-    challenger = steps.fit_challenger(workspace, name, dataset, config, 1)
-    found, evidence = steps.measure(workspace, name, dataset, challenger, champion, max_predictions=300, seed=1)
-    draft = steps.export(workspace, f"TrainFlow/{name}", dataset, config, seed=1, created_at_ms=now_ms)
-    version = finish_model(workspace.blobs, draft, steps.manifest_metrics(found))
+    challenger = fit_challenger(workspace, name, dataset, config, 1)
+    found, evidence = measure(workspace, name, dataset, challenger, champion, max_predictions=300, seed=1)
+    draft = export(workspace, f"TrainFlow/{name}", dataset, config, seed=1, created_at_ms=now_ms)
+    version = finish_model(workspace.blobs, draft, manifest_metrics(found))
     policy = policy or PromotionPolicy()
     return version, register_and_decide(workspace, version, evidence, policy, now_ms), evidence
 
@@ -102,8 +106,7 @@ def test_a_worse_model_is_registered_and_not_promoted_unless_by_hand(settings: S
     store(settings, EARLIER)
     first, _, _ = run(workspace, "1")
     recorded = decode_manifest(workspace.blobs.get(first)).metrics["ndcg@10"]
-    bad = {"history_length": 1, "table_width": 1, "samples": 1, "popularity_half_lives_d": [1]}
-    config = steps.parse_config(str(bad).replace("'", '"'))
+    config = parse_config('{"history_length": 1, "table_width": 1, "samples": 1}')
     strict = PromotionPolicy(tolerance=0.0)
     worse, decision, evidence = run(workspace, "2", strict, config)
     assert evidence.champion_ndcg == recorded > evidence.challenger_ndcg
@@ -164,10 +167,10 @@ def test_members_with_few_events_leave_nothing_to_predict_and_still_a_first_mode
 @pytest.mark.parametrize("config", ["[", "[1]", '{"nope": 1}', '{"table_width": "wide"}'])
 def test_a_config_that_is_not_one_is_refused(config: str) -> None:
     with pytest.raises(FixRequest, match="config"):
-        steps.parse_config(config)
+        parse_config(config)
 
 
 @pytest.mark.parametrize(("predictions", "tolerance"), [(0, 0.1), (10, -0.1), (10, math.nan)])
 def test_parameters_out_of_their_bounds_are_refused(predictions: int, tolerance: float) -> None:
     with pytest.raises(FixRequest):
-        steps.check_run_parameters("{}", predictions, tolerance)
+        check_run_parameters("{}", predictions, tolerance)

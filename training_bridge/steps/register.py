@@ -1,4 +1,4 @@
-"""The end of a training run: the model gets its evaluation, is registered, and may become champion."""
+"""The last step: the model gets its evaluation, is registered, and may become champion."""
 
 from __future__ import annotations
 
