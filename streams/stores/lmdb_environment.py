@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ MAX_READERS: Final = 1_022
 _DATA: Final = "data.mdb"
 _LOCK: Final = "lock.mdb"
 _BOOT: Final = "boot"
+_CUT: Final = f"{_DATA} was cut; delete the folder, it is rebuilt"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 Identity = tuple[int, int, int]
@@ -43,12 +45,11 @@ class OpenEnvironment:
     It is never closed but dropped: a thread in the middle of a read keeps it alive until it is done.
     """
 
-    __slots__ = ("_opening", "databases", "env", "identity", "size")
+    __slots__ = ("_opening", "databases", "env", "identity")
 
     def __init__(self, env: Any, identity: Identity) -> None:
         self.env = env
         self.identity = identity
-        self.size = 0
         self.databases: dict[str, Any] = {}
         self._opening = threading.Lock()
 
@@ -61,9 +62,12 @@ class OpenEnvironment:
         with self._opening:  # LMDB allows one transaction at a time to open sub-databases
             if not create and not self._has(kind):
                 return None
-            # A handle lives on only if a write transaction opened it, so this takes the write lock, once for each kind.
-            self.databases[kind] = self.env.open_db(kind.encode())
-            return self.databases[kind]
+            # A handle lives on only if a write transaction opened it: this takes the write lock, once for each kind.
+            # It is begun here, because `open_db` would wait for the lock without letting other threads run.
+            with self.env.begin(write=True) as transaction:
+                database = self.env.open_db(kind.encode(), txn=transaction)
+            self.databases[kind] = database
+            return database
 
     def _has(self, kind: str) -> bool:
         with self.env.begin() as transaction:
@@ -119,7 +123,7 @@ class SharedEnvironment:
         try:
             opened, self._opened = self._opened, None
             if opened is not None and identity_of(self.folder) == opened.identity:
-                _check_not_cut(self.folder, opened)
+                _check_not_cut(self.folder, opened.env)
                 self._opened = opened
                 return
             del opened  # LMDB refuses a second opening of files that are still open
@@ -178,9 +182,8 @@ def _open(folder: Path, map_size: int) -> OpenEnvironment:
         identity = identity_of(folder)
         if identity is None:
             raise FileNotFoundError(f"{folder} was deleted while it was opened")
-        opened = OpenEnvironment(env, identity)
-        _check_not_cut(folder, opened)
-        return opened
+        _check_not_cut(folder, env)
+        return OpenEnvironment(env, identity)
 
 
 def _discard_unless_whole(folder: Path) -> None:
@@ -202,11 +205,11 @@ def _read_text(path: Path) -> str:
         return ""
 
 
-def _check_not_cut(folder: Path, opened: OpenEnvironment) -> None:
+def _check_not_cut(folder: Path, env: Any) -> None:
     """Raise unless the data file is as long as its pages; they are written before the page count that names them."""
-    if opened.size == 0:
-        opened.size = (opened.env.info()["last_pgno"] + 1) * opened.env.stat()["psize"]
-    size = os.stat(folder / _DATA).st_size
-    if size < opened.size:
-        raise _Damaged(f"{_DATA} was cut to {size} of {opened.size} bytes; delete the folder, it is rebuilt")
-    opened.size = size
+    data = folder / _DATA
+    if os.stat(data).st_size < 2 * PAGESIZE:  # the page count is on the first two
+        raise _Damaged(_CUT)
+    least = (env.info()["last_pgno"] + 1) * PAGESIZE
+    if os.stat(data).st_size < least:
+        raise _Damaged(_CUT)
