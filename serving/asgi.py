@@ -12,7 +12,7 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.homepage import HomepageService
-from serving.homepage_request import RequestMemo
+from serving.homepage_request import HomepageRequest, RequestMemo
 from serving.page_counts import PAGE_COUNTS
 from streams.errors import FixRequest
 
@@ -40,33 +40,30 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the lifespan."""
-        if scope["type"] == "http":
-            if scope["path"] == PATH and self.homepage is not None:
-                await self._homepage(self.homepage, scope, send)
+        if scope["type"] != "http":
+            await self.api(scope, receive, send)
+        elif scope["path"] == PATH and self.homepage is not None:
+            try:
+                request = self._requests.parse(scope["query_string"])
+            except FixRequest as error:
+                PAGE_COUNTS.refused += 1
+                await send_problem(send, 400, str(error), field=error.field, fix=error.fix)
                 return
-            if scope["path"] not in UNBOUNDED:
-                await self._bounded(scope, receive, send)
-                return
-        await self.api(scope, receive, send)
-
-    async def _homepage(self, homepage: HomepageService, scope: Scope, send: Send) -> None:
-        method = scope["method"]
-        if method != "GET" and method != "HEAD":
-            await send_problem(send, 405, f"{method} is not allowed here", (b"allow", b"GET, HEAD"), fix="use GET")
-            return
-        try:
-            request = self._requests.parse(scope["query_string"])
-        except FixRequest as error:
-            PAGE_COUNTS.refused += 1
-            await send_problem(send, 400, str(error), field=error.field, fix=error.fix)
-            return
-        if method == "GET":
-            body = homepage.hit(request, time.time_ns() // 1_000_000)
-            if body is None:
-                body = await homepage.serve(request)
-            await _send(send, 200, _JSON, body, body)
+            if scope["method"] == "GET":
+                body = self.homepage.hit(request, time.time_ns() // 1_000_000)
+                await _send(send, 200, _JSON, body or await self.homepage.serve(request))
+            else:
+                await self._other_method(self.homepage, request, scope["method"], send)
+        elif scope["path"] in UNBOUNDED:
+            await self.api(scope, receive, send)
         else:
-            await _send(send, 200, _JSON, await homepage.serve(request, shown=False), b"")
+            await self._bounded(scope, receive, send)
+
+    async def _other_method(self, homepage: HomepageService, request: HomepageRequest, method: str, send: Send) -> None:
+        if method == "HEAD":
+            await _send(send, 200, _JSON, await homepage.serve(request, shown=False), is_head=True)
+        else:
+            await send_problem(send, 405, f"{method} is not allowed here", (b"allow", b"GET, HEAD"), fix="use GET")
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._in_work >= MAX_REQUESTS:
@@ -84,13 +81,18 @@ async def send_problem(send: Send, status: int, detail: str, *headers: tuple[byt
     """Send problem details (RFC 9457); `members` (field, fix) are added to the object."""
     title = {400: "Bad request", 405: "Method not allowed", 503: "Try again later"}[status]
     body = msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})
-    await _send(send, status, _PROBLEM, body, body, *headers)
+    await _send(send, status, _PROBLEM, body, *headers)
 
 
 async def _send(
-    send: Send, status: int, content_type: tuple[bytes, bytes], measured: bytes, body: bytes, *more: tuple[bytes, bytes]
+    send: Send,
+    status: int,
+    content_type: tuple[bytes, bytes],
+    body: bytes,
+    *more: tuple[bytes, bytes],
+    is_head: bool = False,
 ) -> None:
-    """Send a response; `measured` is the body whose length is told (a HEAD's own body is empty)."""
-    headers = [content_type, _NO_STORE, (b"content-length", b"%d" % len(measured)), *more]
+    """Send a response; that of a HEAD tells the length of the body and leaves it out."""
+    headers = [content_type, _NO_STORE, (b"content-length", b"%d" % len(body)), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": b"" if is_head else body})

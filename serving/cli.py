@@ -25,6 +25,7 @@ def serve(
 ) -> None:
     """Serve homepages and the API (one process)."""
     import gc
+    import signal
     import sys
 
     import uvicorn
@@ -32,6 +33,7 @@ def serve(
     from serving.app import create_app
     from streams.settings import load_settings
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down in order
     settings = load_settings()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = create_app(settings)

@@ -24,7 +24,6 @@ from serving.page_id import PageIds
 from serving.page_maker import PageMaker
 from serving.pages.ladder import descend, staleness
 from serving.pages.page import Page, Step
-from serving.showing import Showing
 from serving.single_flight import SingleFlight
 from serving.state_reader import MemberState, StateReader, unavailable
 from streams.errors import MarqueeError, SlowDown, TryAgain
@@ -107,7 +106,7 @@ class HomepageService:
         return b"".join(
             (
                 page_json.HEAD,
-                page_id.encode(),
+                page_id,
                 page_json.FRESH_HIT,
                 page_json.age(now_ms, entry.computed_at_ms),
                 entry.middle,
@@ -252,7 +251,7 @@ class HomepageService:
         return b"".join(
             (
                 page_json.HEAD,
-                page_id.encode(),
+                page_id,
                 page_json.how_served(step, cache, degraded),
                 page_json.age(now_ms, entry.computed_at_ms),
                 entry.middle,
@@ -261,15 +260,15 @@ class HomepageService:
             )
         )
 
-    def _note(self, entry: CachedPage, now_ms: int, step: Step, degraded: str | None, *, shown: bool = True) -> str:
+    def _note(self, entry: CachedPage, now_ms: int, step: Step, degraded: str | None, *, shown: bool = True) -> bytes:
         """Return a new page id, having noted the showing. The first showing of an entry carries the whole page."""
         page_id = self._page_ids.next(now_ms, entry.partition)
         if not shown:
             return page_id
         origin = entry.origin
-        if self._impressions.put(Showing(page_id, now_ms, step, degraded, entry, origin)) and origin is not None:
+        if self._impressions.put((page_id, now_ms, step, degraded, entry, origin)) and origin is not None:
             entry.origin = None
-            entry.origin_page_id = page_id
+            entry.origin_page_id = page_id.decode()
         return page_id
 
     def _count(self, step: Step, cache: str, degraded: str | None, seconds: float) -> None:

@@ -16,9 +16,9 @@ router = APIRouter(tags=["homepage"])
 _EXAMPLE: Final[dict[str, Any]] = {
     "served": {
         "page_id": "0199a1b2c3d45f6e7d8c9b00001f0003",
-        "step": "fresh",
+        "step": "stale",
         "cache": "hit",
-        "degraded": None,
+        "degraded": "hot store unavailable (hot cannot be opened); durable store unavailable (no answer within 50 ms)",
         "cache_age_ms": 5120,
         "feature_position": 281474976711697,
         "feature_age_ms": 84211,
@@ -51,7 +51,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The page. `served.step` is its step of the ladder (fresh, stale, precomputed, popular), and "
-        "`served.degraded` says what was away, null when nothing was.",
+        "`served.degraded` says what was away or failed, null when nothing was.",
         "content": {"application/json": {"example": _EXAMPLE}},
     },
     400: {

@@ -1,6 +1,6 @@
 """The impression log: says in the `impressions` topic what each member was shown, off the request path.
 
-The request path adds a small tuple to a bounded queue. A thread takes what is there every few hundredths of a second,
+The request path adds a small tuple to a bounded queue. A thread takes what is there every tenth of a second,
 encodes it, and appends it in one call. While the log is away or full, batches go to a spool file, which is drained,
 in order, once the log is back. Only what exceeds the queue and the spool is dropped, and counted.
 """
@@ -11,15 +11,16 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from serving import metrics
+from serving.page_cache import Origin
 from serving.page_finder import find_in_log
 from serving.page_id import parse_page_id
-from serving.showing import Showing, impression_of
+from serving.showing import Showing, encoded_impression, impression_of
 from serving.spool import Spool
 from serving.titles import TitleSnapshot
 from streams.errors import MarqueeError
@@ -29,10 +30,10 @@ from streams.topics import IMPRESSIONS
 
 logger = logging.getLogger(__name__)
 
-LINGER_S: Final = 0.05
+LINGER_S: Final = 0.1
 """How long impressions gather before they are appended: each append waits for the disk once, whatever its size."""
 
-BATCH_MAX: Final = 500
+BATCH_MAX: Final = 2_000
 RECENT_PAGES: Final = 2_000
 RECENT_BYTES: Final = 32 << 20
 """Impressions remembered in memory, in number and size: those that somebody looks at are mostly seconds old."""
@@ -64,7 +65,7 @@ class ImpressionLog:
         self._queue: deque[Showing] = deque()
         self._held: list[Message] = []
         """A batch that neither the log nor the spool could take."""
-        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._recent: OrderedDict[bytes, bytes] = OrderedDict()
         self._recent_bytes = 0
         self._recent_lock = threading.Lock()
         self._wake = threading.Event()
@@ -98,7 +99,7 @@ class ImpressionLog:
         if found is None and (self._queue or self._held):
             self._flushed(FIND_WAIT_S)
             found = self._find_recent(page_id)
-        if found is not None:
+        if found:
             return decode_impression(found)
         return find_in_log(self._log, page_id, parts)
 
@@ -181,34 +182,33 @@ class ImpressionLog:
 
     def _take(self) -> list[Message]:
         """Return up to BATCH_MAX queued showings as messages, and remember them."""
-        batch: list[Message] = []
-        while self._queue and len(batch) < BATCH_MAX:
-            showing = self._queue.popleft()
-            self._persist_snapshot(showing)
-            message = _message(showing)
-            if message is not None:
-                batch.append(message)
-                self._remember(showing.page_id, message.value)
-        return batch
+        showings = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+        encoded = [(showing, _encoded(showing)) for showing in showings]
+        self._remember((showing[0], value) for showing, value in encoded)
+        for *_, origin in showings:
+            if origin is not None:
+                self._persist_snapshot(origin)
+        return [Message(showing[4].member_key, value) for showing, value in encoded if value]
 
-    def _persist_snapshot(self, showing: Showing) -> None:
-        if showing.origin is not None and showing.origin.snapshot is not None:
+    def _persist_snapshot(self, origin: Origin) -> None:
+        if origin.snapshot is not None:
             try:
-                self._persist(showing.origin.snapshot)
+                self._persist(origin.snapshot)
             except MarqueeError as error:  # the page can then not be recomputed, but what it showed is kept
                 logger.warning("a title snapshot could not be stored: %s", error)
 
-    def _remember(self, page_id: str, encoded: bytes) -> None:
+    def _remember(self, encoded: Iterable[tuple[bytes, bytes]]) -> None:
         with self._recent_lock:
-            self._recent[page_id] = encoded
-            self._recent_bytes += len(encoded)
+            for page_id, value in encoded:
+                self._recent[page_id] = value
+                self._recent_bytes += len(value)
             while len(self._recent) > RECENT_PAGES or self._recent_bytes > RECENT_BYTES:
                 _, dropped = self._recent.popitem(last=False)
                 self._recent_bytes -= len(dropped)
 
     def _find_recent(self, page_id: str) -> bytes | None:
         with self._recent_lock:
-            return self._recent.get(page_id)
+            return self._recent.get(page_id.encode())
 
     def _flushed(self, timeout_s: float) -> None:
         """Have what is queued now written; return when that was tried, or after `timeout_s`."""
@@ -217,13 +217,12 @@ class ImpressionLog:
         self._passed.wait(timeout_s)
 
 
-def _message(showing: Showing) -> Message | None:
-    """Return a showing as a message; without the member's state if that makes it too large, None if even so it is."""
-    impression = impression_of(showing)
-    encoded = encode_impression(impression)
+def _encoded(showing: Showing) -> bytes:
+    """Return a showing's impression; without the member's state if that makes it too large, b"" if even so it is."""
+    encoded = encoded_impression(showing)
     if len(encoded) > MAX_IMPRESSION_BYTES:
-        encoded = encode_impression(msgspec.structs.replace(impression, state=None))
+        encoded = encode_impression(msgspec.structs.replace(impression_of(showing), state=None))
     if len(encoded) > MAX_IMPRESSION_BYTES:
         metrics.IMPRESSIONS_DROPPED.inc()
-        return None
-    return Message(impression.member_id.encode(), encoded)
+        return b""
+    return encoded

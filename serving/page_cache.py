@@ -49,6 +49,7 @@ class CachedPage:
     middle, tail: the JSON answer in pieces (see `serving.page_json`), between which go the values that differ from
     answer to answer. position: of the member's state as read (a tombstone's too). partition: of its impressions.
     seed: what it was computed with. origin: until it is first served; origin_page_id: of that first serving.
+    repeat: what the impressions of later servings have in common.
     """
 
     __slots__ = (
@@ -57,12 +58,14 @@ class CachedPage:
         "feature_position",
         "feature_time_ms",
         "key",
+        "member_key",
         "middle",
         "model_version",
         "origin",
         "origin_page_id",
         "partition",
         "position",
+        "repeat",
         "seed",
         "size",
         "tail",
@@ -81,8 +84,10 @@ class CachedPage:
         """rows: `page_json.rows_json` of the page."""
         page = origin.page
         self.key = key
+        self.member_key = key.member_id.encode()
         self.origin: Origin | None = origin
         self.origin_page_id: str | None = None
+        self.repeat: bytes | None = None
         self.middle = page_json.middle(page)
         self.tail = page_json.tail(page, key.member_id, rows)
         self.size = len(self.tail) + ENTRY_OVERHEAD_BYTES

@@ -15,8 +15,8 @@ from serving.pages.popular import popular_page
 from serving.state_reader import MemberState
 from serving.titles import TitleBoard
 from streams.errors import Corrupt, TryAgain
+from streams.features.entity_state import EntityState
 from streams.features.member import MEMBER
-from streams.features.view import EntityState
 from streams.positions import NOTHING
 
 POPULAR_KEPT_MS = 1_000

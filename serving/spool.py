@@ -9,6 +9,7 @@ One thread's. A process killed between an append to the log and `drained` append
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -98,7 +99,8 @@ class Spool:
         try:
             end = os.stat(self._path).st_size
         except OSError:
-            self._cursor_path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that cannot be used now is reported by the first append
+                self._cursor_path.unlink(missing_ok=True)
             return 0, 0
         try:
             start = int(self._cursor_path.read_text())
