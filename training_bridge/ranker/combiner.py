@@ -37,8 +37,7 @@ def fit_coefficients(
     count = choices.signals.shape[2]
     if not len(choices.weight):
         return np.zeros(count, np.float32), float("nan")
-    spread = choices.signals.reshape(-1, count).std(axis=0).astype(np.float64)
-    scale = np.where(spread > 1e-9, 1.0 / np.maximum(spread, 1e-9), 0.0)
+    scale = unit_scale(choices.signals.reshape(-1, count))
     found = minimize(
         lambda x: _penalised_loss(x, scale, choices, l2),
         np.zeros(count),
@@ -49,6 +48,14 @@ def fit_coefficients(
     )
     coefficients = (found.x * scale).astype(np.float32)
     return coefficients, log_loss_and_gradient(coefficients, choices)[0]
+
+
+def unit_scale(signals: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return float64 [S], what brings each column of float32 [N, S] to unit spread; 0 for one that is constant but for
+    rounding, which would otherwise get a huge coefficient."""
+    spread = signals.std(axis=0, dtype=np.float64)
+    varies = spread > 1e-5 * np.abs(signals).max(axis=0) + 1e-12
+    return np.where(varies, 1.0 / np.maximum(spread, 1e-12), 0.0)
 
 
 def _penalised_loss(

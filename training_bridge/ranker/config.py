@@ -20,7 +20,7 @@ class RankerConfig:
     similar_history_power: float = 0.9
     similar_floor: float = 1e-3
     fast_history_power: float = 2.0
-    """For signals of the last few titles: what they matter beside the longer past differs, so the combiner learns it."""
+    """For signals of the last few titles; what they matter beside the longer past is for the combiner to learn."""
 
     transition_window: int = 60
     transition_distance_power: float = 0.7
