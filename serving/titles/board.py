@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving import metrics
-from serving.titles.columns import FEATURES, PANE_MS, Matrix, StatesOf, feature_matrix, moved_on, set_release_age
+from serving.titles.columns import FEATURES, PANE_MS, Matrix, StatesOf, feature_matrix, moved_on
 from serving.titles.snapshot import TitleOrder, TitleSnapshot, empty_snapshot
 from streams.catalogue import Catalogue
 from streams.errors import Corrupt, MarqueeError
@@ -69,7 +68,6 @@ class TitleBoard:
         self._keys: dict[str, dict[str, list[bytes]]] = {view.name: {} for view in _VIEWS}
         """By view: the keys of each title's states, by item id."""
         self._matrix: Matrix = np.zeros(self.current.features.shape)
-        self._years = _years(self._seen_catalogue)
         self._full_at_ms: int | None = None
         """When every row was last computed from its states."""
         self._away = 0
@@ -171,7 +169,6 @@ class TitleBoard:
         if catalogue is not self._seen_catalogue:
             order = TitleOrder(tuple(catalogue))
             self._seen_catalogue = catalogue
-            self._years = _years(catalogue)
         self._matrix = self._computed(order.item_ids, now_ms)
         self._full_at_ms = now_ms
         self._swap_full(order, now_ms)
@@ -191,7 +188,6 @@ class TitleBoard:
         matrix = moved_on(self._matrix, elapsed_ms) if renew else self._matrix.copy()
         if changed_ids:
             matrix[[rows_of[item_id] for item_id in changed_ids]] = self._computed(changed_ids, now_ms)
-        set_release_age(matrix, self._years, now_ms if renew else self.current.as_of_ms)
         self._matrix = matrix
         if renew:
             self._swap_full(self.current.order, now_ms)
@@ -201,7 +197,6 @@ class TitleBoard:
         return True
 
     def _swap_full(self, order: TitleOrder, now_ms: int) -> None:
-        set_release_age(self._matrix, self._years, now_ms)
         self._swap(TitleSnapshot(order, FEATURES, self._matrix.astype(np.float32), now_ms))
 
     def _swap(self, snapshot: TitleSnapshot) -> None:
@@ -237,7 +232,3 @@ class TitleBoard:
                     continue
                 rows.append(row)
         return StatesOf(np.array(rows, np.intp), states)
-
-
-def _years(catalogue: Catalogue) -> NDArray[np.int64]:
-    return np.fromiter((title.year for title in catalogue.values()), np.int64, len(catalogue))

@@ -21,11 +21,7 @@ from streams.features.trend import Trend
 from streams.features.view import View
 from streams.features.windowed_count import COUNT_BITS, COUNT_MASK, DAY_MS, HOUR_MS, Panes, WindowedCount
 
-RELEASE_AGE: Final = "release_age_years"
-"""Years from 1 January of the release year to now, at least 0; 0 if unknown. From the catalogue, not from events."""
-YEAR_MS: Final = 365.25 * DAY_MS
-
-FEATURES: Final = (*TITLE_FEATURES, RELEASE_AGE)
+FEATURES: Final = TITLE_FEATURES
 COLUMN: Final = {name: column for column, name in enumerate(FEATURES)}
 _POPULARITY: Final = [COLUMN[f"popularity:{name}"] for name, _ in HALF_LIVES_MS]
 _HALF_LIVES_MS: Final = np.array([half_life_ms for _, half_life_ms in HALF_LIVES_MS], np.int64)
@@ -56,12 +52,6 @@ def feature_matrix(count: int, titles: StatesOf, shown: StatesOf, now_ms: int) -
             _add_counts(matrix, view, of, now_ms)
     _derive(matrix)
     return matrix
-
-
-def set_release_age(matrix: Matrix, years: NDArray[np.int64], now_ms: int) -> None:
-    """Write the release ages into float64 [n, len(FEATURES)], given the release years int64 [n], 0 where unknown."""
-    age_years = np.maximum(1970.0 + now_ms / YEAR_MS - years, 0.0)
-    matrix[:, COLUMN[RELEASE_AGE]] = np.where(years == 0, 0.0, age_years)
 
 
 def moved_on(matrix: Matrix, elapsed_ms: int) -> Matrix:

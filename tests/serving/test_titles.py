@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serving.titles import SnapshotArchive, TitleBoard, TitleOrder, TitleSnapshot
 from serving.titles.board import DURABLE_EVERY, RENEW_AFTER_MS
-from serving.titles.columns import FEATURES, RELEASE_AGE
+from serving.titles.columns import FEATURES
 from serving.titles.snapshot import empty_snapshot
 from streams.catalogue import Catalogue, Title
 from streams.errors import Corrupt, TryAgain
@@ -169,13 +169,6 @@ def test_windows_move_with_the_clock() -> None:
     one.refresh(NOW_MS + HOUR_MS)
     assert value(one.current, "t1", "count:1d") == 0
     assert value(one.current, "t1", "count:7d") == 1
-
-
-def test_release_ages_come_from_the_catalogue() -> None:
-    one = board(Store())
-    one.refresh(NOW_MS)
-    assert value(one.current, "t0", RELEASE_AGE) == 0  # its year is not known
-    assert abs(value(one.current, "t1", RELEASE_AGE) - (2023.87 - 1991)) < 0.02
 
 
 def test_titles_published_later_appear_with_what_happened_before() -> None:

@@ -170,10 +170,10 @@ def test_an_alias_taken_away_goes_out_of_service_but_for_the_champion(engine: sa
 
 def test_a_model_is_prepared_before_it_serves(engine: sa.Engine, blobs: BlobStore) -> None:
     prepared: list[tuple[RankingModel, RankingModel | None]] = []
-    holder = ModelHolder(engine, blobs, 1.0, prepare=lambda model: prepared.append((model, holder.current)))
+    following = ModelHolder(engine, blobs, 1.0, prepare=lambda model: prepared.append((model, following.current)))
     write_tiny_model(blobs, engine, TITLES, GENRES)
-    holder.refresh()
-    assert prepared == [(holder.current, None)]
+    following.refresh()
+    assert prepared == [(following.current, None)]
 
 
 def test_the_thread_follows_the_alias(engine: sa.Engine, blobs: BlobStore) -> None:
