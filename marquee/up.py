@@ -95,10 +95,11 @@ def _start(
         if is_new:
             console.print(f"Setting up {settings.state}", style="bold", highlight=False)
             set_up.run()
+        complete = set_up.is_done()
     finally:
         log.close()
         engine.dispose()
-    missing = wait_until_ready(settings.host, settings.port)
+    missing = wait_until_ready(settings.host, settings.port, degraded=not complete)
     _announce(settings, console, missing, time.monotonic() - started_s)
 
 

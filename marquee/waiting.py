@@ -17,6 +17,7 @@ STALL_S: Final = 60.0
 """An agent that does not come forward for this long has a reason, which its log tells."""
 READY_S: Final = 60.0
 PROBE_TIMEOUT_S: Final = 2.0
+NO_ANSWER: Final = "no answer"
 
 
 def wait_until_consumed(
@@ -41,10 +42,15 @@ def wait_until_consumed(
     on_lag(0)
 
 
-def wait_until_ready(host: str, port: int, ready_s: float = READY_S) -> str | None:
-    """Return once the platform can serve fresh pages: None; or, after `ready_s`, what is missing."""
+def wait_until_ready(host: str, port: int, *, degraded: bool = False, ready_s: float = READY_S) -> str | None:
+    """Return once the platform can serve fresh pages: None; or, after `ready_s`, what is missing.
+
+    degraded: be content with any answer, and return what it says is missing.
+    """
     deadline_s = time.monotonic() + ready_s
     while (missing := probe(host, port)) is not None and time.monotonic() < deadline_s:
+        if degraded and not missing.startswith(NO_ANSWER):
+            break
         time.sleep(POLL_S)
     return missing
 
@@ -57,7 +63,7 @@ def probe(host: str, port: int) -> str | None:
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as error:
-        return f"no answer on port {port} ({error})"
+        return f"{NO_ANSWER} on port {port} ({error})"
     finally:
         connection.close()
     if answer.status == 200:
