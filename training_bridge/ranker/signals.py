@@ -16,7 +16,7 @@ from training_bridge.ranker.history import DistinctHistory, distinct_history, hi
 from training_bridge.ranker.live_state import StateBatch
 from training_bridge.ranker.weights import ItemTables
 
-PARTS: Final = ("history", "history", "sequence", "sequence", "affinity", "era", "popularity")
+PARTS: Final = ("history", "sequence", "affinity", "era", "popularity")
 POPULARITY_FLOOR: Final = 0.3
 """In units of the mean title's popularity: below it, differences are noise."""
 YEAR_FLOOR: Final = 0.02
