@@ -2,7 +2,7 @@
 
 Each is a uvicorn process of its own (uvloop, httptools, no access log). A few keep-alive connections ask one after
 another; the servers take turns, in short rounds, so that a noisy neighbour meets all of them. Compared are requests a
-second and, robuster on a busy machine, the server's CPU time a request (all of its threads: a hit's impression included).
+second and, robuster on a busy machine, the server's CPU time a request (of all threads: with a hit's impression).
 
     python -m load_tests.bench_hit STATE MEMBER     STATE: the folder of a platform that has a champion
 """

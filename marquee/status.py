@@ -23,7 +23,7 @@ from streams.event_log.protocol import EventLog
 from streams.settings import Settings
 from streams.stores.open import open_durable
 from streams.stores.protocol import DurableStore
-from streams.stores.sql import open_sql
+from streams.stores.sql import ensure_tables, open_sql
 
 GROUPS = {"features": [topics.MEMBER_EVENTS], "shown": [topics.IMPRESSIONS], "warehouse": [topics.MEMBER_EVENTS]}
 
@@ -108,8 +108,8 @@ def _read_freshness(settings: Settings, status: Status, now_ms: int) -> None:
 def _read_sql(settings: Settings, status: Status) -> None:
     engine = open_sql(settings)
     try:
-        catalogue_metadata.create_all(engine)
-        registry_metadata.create_all(engine)
+        ensure_tables(engine, catalogue_metadata)
+        ensure_tables(engine, registry_metadata)
         with engine.connect() as connection:
             status.titles = connection.scalar(sa.select(sa.func.count()).select_from(titles_table))
         status.champion = aliased_version(engine, CHAMPION)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 import sqlalchemy as sa
 
+from streams.stores.sql import ensure_tables
+
 metadata = sa.MetaData()
 
 titles_table = sa.Table(
@@ -56,7 +58,7 @@ class Catalogue(Mapping[str, Title]):
 
 def publish_titles(engine: sa.Engine, titles: Sequence[Title], now_ms: int) -> int:
     """Add titles that are not there yet (one there stays as it is), live from now_ms + GRACE_MS; return how many are new."""
-    metadata.create_all(engine)
+    ensure_tables(engine, metadata)
     with engine.begin() as connection:
         known = set(connection.scalars(sa.select(titles_table.c.item_id)))
         rows = [
@@ -78,7 +80,7 @@ def publish_titles(engine: sa.Engine, titles: Sequence[Title], now_ms: int) -> i
 
 def read_catalogue(engine: sa.Engine) -> Catalogue:
     """Return all titles published so far."""
-    metadata.create_all(engine)
+    ensure_tables(engine, metadata)
     with engine.connect() as connection:
         rows = connection.execute(sa.select(titles_table).order_by(titles_table.c.live_from_ms, titles_table.c.item_id))
         return Catalogue(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from streams.features.replay import replay
-from streams.warehouse import read_topic
 
 from streams import topics
 from streams.catalogue import Catalogue
 from streams.event_log.protocol import Batch, EventLog
+from streams.features.replay import replay
 from streams.stores.protocol import DurableStore, StateStore
+from streams.warehouse import read_topic
 
 READ_RECORDS = 5_000
 
@@ -35,7 +35,7 @@ class Comparison:
 def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: DurableStore, warehouse: Path) -> Comparison:
     """Return how the stores and the warehouse differ from the log's clean replay; nothing may."""
     batches = list(read_batches(log, topics.MEMBER_EVENTS))
-    offline = replay(batches, catalogue)
+    offline = replay([*batches, *read_batches(log, topics.IMPRESSIONS)], catalogue).packed()
     differences: list[str] = []
     for kind, expected in offline.items():
         for name, store in (("hot", hot), ("durable", durable)):

@@ -38,6 +38,16 @@ class Fleet:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
+    def stop(self, name: str) -> None:
+        """Stop a process as an operator does (SIGTERM), and kill it if it does not."""
+        process = self._processes[name]
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
     def exit_code(self, name: str) -> int | None:
         """Return how a process ended, None while it runs."""
         return self._processes[name].poll()
@@ -51,15 +61,9 @@ class Fleet:
         return self._processes[name].wait(timeout_s)
 
     def stop_all(self) -> None:
-        """Stop all as an operator does (SIGTERM), and kill those that do not."""
+        """Stop whatever still runs."""
         for name in self.running():
-            self._processes[name].terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self.stop(name)
 
     def log_tail(self, name: str, lines: int = 15) -> str:
         """Return the end of what a process said."""

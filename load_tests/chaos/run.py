@@ -15,7 +15,9 @@ from load_tests.chaos.data import chaos_dataset
 from load_tests.chaos.fleet import Fleet
 from load_tests.chaos.visitor import Visitor
 from load_tests.platform import free_port
-from streams import topics
+from streams.agents.feature_agent import FeatureAgent
+from streams.agents.shown_agent import ShownAgent
+from streams.agents.warehouse_sink import WarehouseSink
 from streams.catalogue import read_catalogue
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog, TopicPartition
@@ -24,6 +26,7 @@ from streams.stores.open import open_durable, open_hot
 from streams.stores.sql import open_sql
 
 VICTIMS: Final = ("serve", "features", "sink", "producer")
+GROUPS: Final = {agent.name: agent.topics for agent in (FeatureAgent, ShownAgent, WarehouseSink)}
 SESSION_TIMEOUT_MS: Final = 3_000
 MEAN_PAUSE_S: Final = 0.8
 """Between two faults; a killed process is back at work within about this, so faults meet every phase of it."""
@@ -60,7 +63,13 @@ def run_chaos(
         if visits:
             visitor.start()
         killed = _kill_at_random(fleet, faults, rng, say)
-        _finish(fleet, state, say)
+        say("waiting for the replay to end and the agents to catch up")
+        if fleet.wait("producer", CATCH_UP_TIMEOUT_S) != 0:
+            raise RuntimeError(f"the producer failed:\n{fleet.log_tail('producer')}")
+        if visitor.is_alive():
+            visitor.stop()
+        fleet.stop("serve")
+        _wait_for_agents(fleet, state)
     finally:
         if visitor.is_alive():
             visitor.stop()
@@ -109,15 +118,14 @@ def _check_alive(fleet: Fleet) -> None:
             raise RuntimeError(f"{name} ended by itself with {code}:\n{fleet.log_tail(name)}")
 
 
-def _finish(fleet: Fleet, state: Path, say: Callable[[str], None]) -> None:
-    """Wait until the producer is done and the agents have committed to the end of the log."""
-    say("waiting for the replay to end and the agents to catch up")
-    if fleet.wait("producer", CATCH_UP_TIMEOUT_S) != 0:
-        raise RuntimeError(f"the producer failed:\n{fleet.log_tail('producer')}")
+def _wait_for_agents(fleet: Fleet, state: Path) -> None:
+    """Return once every group has committed to the end of every partition that it reads."""
     log = open_event_log(Settings(state=state))
     deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
     while lag := _lag(log):
-        _check_alive(fleet)
+        for name in ("features", "sink"):
+            if fleet.exit_code(name) is not None:
+                raise RuntimeError(f"{name} ended by itself:\n{fleet.log_tail(name)}")
         if time.monotonic() > deadline:
             raise RuntimeError(f"the agents are behind after {CATCH_UP_TIMEOUT_S:.0f} s: {lag}")
         time.sleep(0.1)
@@ -127,10 +135,11 @@ def _finish(fleet: Fleet, state: Path, say: Callable[[str], None]) -> None:
 def _lag(log: EventLog) -> dict[str, int]:
     """Return the records that each group has not committed; empty when there are none."""
     lag: Counter[str] = Counter()
-    for group in ("features", "warehouse"):
-        for partition in range(log.partition_count(topics.MEMBER_EVENTS)):
-            committed = log.committed(group, TopicPartition(topics.MEMBER_EVENTS, partition)) or 0
-            lag[group] += log.end_offset(topics.MEMBER_EVENTS, partition) - committed
+    for group, read in GROUPS.items():
+        for topic in read:
+            for partition in range(log.partition_count(topic)):
+                committed = log.committed(group, TopicPartition(topic, partition)) or 0
+                lag[group] += log.end_offset(topic, partition) - committed
     return {group: behind for group, behind in lag.items() if behind}
 
 

@@ -37,6 +37,8 @@ _EXAMPLE = {
     "context": {"country": "NL", "device": "tv"},
 }
 
+_SCHEMA: dict[str, Any] = msgspec.json.schema(Event)["$defs"]["Event"]
+
 _OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -44,10 +46,10 @@ _OPENAPI: dict[str, Any] = {
             "application/json": {
                 "schema": {
                     "oneOf": [
-                        {"$ref": "#/components/schemas/MemberEvent"},
+                        _SCHEMA,
                         {
                             "type": "array",
-                            "items": {"$ref": "#/components/schemas/MemberEvent"},
+                            "items": _SCHEMA,
                             "maxItems": MAX_EVENTS,
                         },
                     ]
@@ -172,10 +174,3 @@ def _event_id(raw: msgspec.Raw) -> str | None:
 
 def _accepted(event: Event, place: Any) -> Result:
     return Result(event.event_id, "accepted", partition=place.partition, offset=place.offset)
-
-
-def event_schema() -> dict[str, Any]:
-    """Return the JSON schema of a member event, for the API description."""
-    schemas, components = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
-    del schemas
-    return {"MemberEvent" if name == "Event" else name: schema for name, schema in components.items()}

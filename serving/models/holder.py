@@ -17,6 +17,7 @@ from serving.models.registry import CHAMPION, aliased_version
 from serving.ranking.model import RankingModel
 from streams.errors import Corrupt, MarqueeError
 from streams.stores.blobs import BlobStore
+from streams.stores.sql import ensure_tables
 
 FOLLOWED: Final = (CHAMPION,)
 """The aliases that serve side by side; experiments add "baseline" and "candidate"."""
@@ -116,7 +117,7 @@ class ModelHolder:
 
     def _aliased_version(self, alias: str) -> str | None:
         if not self._registry_made:
-            registry.metadata.create_all(self._engine)
+            ensure_tables(self._engine, registry.metadata)
             self._registry_made = True
         return aliased_version(self._engine, alias)
 

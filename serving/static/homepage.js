@@ -111,12 +111,17 @@ async function explain(itemId, title) {
 
 function explanationElements(explanation) {
   const table = element("table", {});
+  for (const standing of explanation.standings ?? []) {
+    const line = element("tr", {});
+    line.append(element("td", {}, standing.row_id), element("td", {}, standing.why_not));
+    table.append(line);
+  }
   for (const [name, value] of Object.entries(explanation.parts ?? {})) {
     const line = element("tr", {});
     line.append(element("td", {}, name), element("td", {}, value.toFixed(3)));
     table.append(line);
   }
-  return [...explanation.sentences.map((sentence) => element("p", {}, sentence)), table];
+  return [element("p", {}, explanation.sentence), table];
 }
 
 function showFreshness(served) {

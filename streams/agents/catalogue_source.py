@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from streams.catalogue import Catalogue, metadata, read_catalogue, titles_table
 from streams.errors import TryAgain
+from streams.stores.sql import ensure_tables
 
 
 class CatalogueSource:
@@ -25,6 +26,6 @@ class CatalogueSource:
 
     def _count(self) -> int:
         """Titles are only ever added, so their number says whether there are new ones."""
-        metadata.create_all(self._engine)
+        ensure_tables(self._engine, metadata)
         with self._engine.connect() as connection:
             return connection.scalar(sa.select(sa.func.count()).select_from(titles_table)) or 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 import sqlalchemy as sa
 
+from streams.stores.sql import ensure_tables
+
 metadata = sa.MetaData()
 
 replays_table = sa.Table(
@@ -30,7 +32,7 @@ class ProgressTable:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        metadata.create_all(engine)
+        ensure_tables(engine, metadata)
 
     def read(self, address: str) -> Progress | None:
         """Return the progress of a data set's replay, None if it never began."""

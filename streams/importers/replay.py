@@ -24,6 +24,7 @@ from streams.events import Event, encode_event
 from streams.importers.dataset import Dataset
 from streams.importers.pace import Pace
 from streams.importers.progress import Progress, ProgressTable
+from streams.stores.sql import ensure_tables
 
 BATCH_EVENTS: Final = 2_000
 """One append each: enough for its fixed costs to vanish, few enough that an interruption repeats little work."""
@@ -108,7 +109,7 @@ def replay(
 
 def publish(dataset: Dataset, engine: sa.Engine, clock: Clock) -> int:
     """Publish the data set's titles and wait until all of the catalogue is live; return how many were new."""
-    catalogue_metadata.create_all(engine)
+    ensure_tables(engine, catalogue_metadata)
     published = publish_titles(engine, dataset.titles, clock.now_ms())
     with engine.connect() as connection:
         live_from_ms = connection.scalar(sa.select(sa.func.max(titles_table.c.live_from_ms))) or 0

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import sqlalchemy as sa
+
+from streams.stores.sql import ensure_tables
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -88,7 +90,7 @@ def tiny_manifest(
 
 def register(engine: sa.Engine, version: str, at_ms: int = NOW_MS) -> None:
     """Add a version to the registry, unless it is there."""
-    registry.metadata.create_all(engine)
+    ensure_tables(engine, registry.metadata)
     row = {"name": "tiny", "run": "", "dataset": "0" * 64, "metrics": {}, "registered_at_ms": at_ms}
     with engine.begin() as connection:
         table = registry.model_versions

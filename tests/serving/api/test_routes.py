@@ -112,7 +112,7 @@ def test_a_served_page_can_be_asked_for_again(client: httpx.Client) -> None:
     assert body["recomputed"]["equal"], body["recomputed"]
     assert body["as_served"]["member_id"] == "cleo"
     assert body["as_served"]["served_at_ms"] <= now_ms()
-    shown = [[item["item_id"] for item in row["items"]] for row in body["as_served"]["rows"]]
+    shown = [[item[0] for item in row["items"]] for row in body["as_served"]["rows"]]
     assert shown == [[item["item_id"] for item in row["items"]] for row in page["rows"]]
 
 
@@ -120,11 +120,11 @@ def test_a_page_says_why_a_title_is_there_and_why_another_is_not(client: httpx.C
     page = client.get("/homepage", params={"member_id": "dai"}).json()
     page_id, first = page["served"]["page_id"], page["rows"][0]["items"][0]["item_id"]
     there = client.get(f"/v1/pages/{page_id}", params={"item_id": first}).json()["explanation"]
-    assert there["sentences"]
-    assert there["shown"]
+    assert there["status"] == "shown"
+    assert there["sentence"]
     absent = client.get(f"/v1/pages/{page_id}", params={"item_id": "nowhere"}).json()["explanation"]
-    assert not absent["shown"]
-    assert "catalogue" in " ".join(absent["sentences"])
+    assert absent["status"] == "unknown-title"
+    assert "catalogue" in absent["sentence"]
 
 
 @pytest.mark.parametrize("page_id", ["nonsense", "x" * 1000])
