@@ -109,7 +109,8 @@ class AgentLoop:
         self._consumer: Consumer | None = None
         self._held: frozenset[TopicPartition] = frozenset()
         self._pending: deque[Batch] = deque()
-        self._ahead: dict[TopicPartition, int] = {}
+        self._durable: dict[TopicPartition, int] = {}
+        """Said by the agent and not committed yet; an agent says an offset once."""
         self._committed: dict[TopicPartition, int] = {}
         self._committed_s = 0.0
         self._polled_s = 0.0
@@ -201,7 +202,7 @@ class AgentLoop:
             ahead = self._agent.assigned(sorted(gained))
             for partition, offset in ahead.items():
                 self._consumer.seek(partition, offset)
-            self._ahead.update(ahead)
+            self._durable.update(ahead)
             self._forget_pending(ahead.keys())
         if lost or gained:
             self._held = assigned
@@ -217,14 +218,16 @@ class AgentLoop:
     def _flush(self, *, leaving: bool = False) -> None:
         """Make due effects durable; commit what has become so, if the last commit is long enough ago."""
         started_s = time.perf_counter()
-        durable = {**self._ahead, **self._agent.flush(self._clock_ms())}
+        self._durable.update(self._agent.flush(self._clock_ms()))
         metrics.AGENT_FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - started_s)
-        fresh = {at: offset for at, offset in durable.items() if at in self._held and self._committed.get(at) != offset}
+        fresh = {
+            at: offset for at, offset in self._durable.items() if at in self._held and self._committed.get(at) != offset
+        }
         now_s = time.monotonic()
         if fresh and self._consumer and (leaving or now_s - self._committed_s >= self._policy.commit_interval_s):
             self._consumer.commit(fresh)
             self._committed.update(fresh)
-            self._ahead.clear()
+            self._durable.clear()
             self._committed_s = now_s
             metrics.AGENT_LAST_COMMIT.labels(self.name).set(self._clock_ms() / 1000)
 
@@ -272,7 +275,7 @@ class AgentLoop:
         self._held -= frozenset(lost)
         for at in lost:
             self._committed.pop(at, None)
-            self._ahead.pop(at, None)
+            self._durable.pop(at, None)
             with contextlib.suppress(KeyError):
                 metrics.AGENT_LAG.remove(self.name, at.topic, str(at.partition))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -97,10 +98,12 @@ def log(tmp_path: Path) -> Iterator[EmbeddedLog]:
 
 
 @contextmanager
-def running(log: EmbeddedLog, *agents: Recorder, health: AgentHealth | None = None) -> Iterator[threading.Event]:
+def running(
+    log: EmbeddedLog, *agents: Recorder, health: AgentHealth | None = None, policy: RunnerPolicy = POLICY
+) -> Iterator[threading.Event]:
     """Run agents in a thread, until the block ends; an error of theirs fails the test (pytest reports the thread's)."""
     stop = threading.Event()
-    arguments = {"policy": POLICY, "health": health, "rng": Random(1)}
+    arguments = {"policy": policy, "health": health, "rng": Random(1)}
     thread = threading.Thread(target=run_agents, args=(log, agents, stop), kwargs=arguments)
     thread.start()
     try:
@@ -160,6 +163,24 @@ def test_a_batch_is_given_again_until_it_is_taken(log: EmbeddedLog, error: Excep
     with running(log, agent):
         wait_for(lambda: committed(log) == 100)
     assert sorted(map(int, agent.values)) == list(range(100))
+
+
+class Terse(Recorder):
+    """An agent that says each offset once, as one does that writes only now and then."""
+
+    def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:
+        said, self.durable = self.durable, {}
+        return said
+
+
+def test_what_an_agent_says_between_two_commits_is_committed_with_the_next(log: EmbeddedLog) -> None:
+    agent = Terse()
+    slow = dataclasses.replace(POLICY, commit_interval_s=0.15)
+    with running(log, agent, policy=slow):
+        for start in range(0, 40, 10):
+            log.append("events", messages(10, start=start))
+            wait_for(lambda taken=start + 10: len(agent.values) == taken)  # type: ignore[misc]  # a lambda's default
+        wait_for(lambda: committed(log) == 40)
 
 
 def test_nothing_is_committed_before_the_agent_says_it_is_durable(log: EmbeddedLog) -> None:
