@@ -6,7 +6,7 @@ from typing import Final
 
 PRIOR_CLICKS: Final = 1.0
 PRIOR_SHOWN: Final = 20.0
-"""A Beta(1, 19) prior: a title never shown counts as clicked once in twenty times, and as much as 20 impressions say."""
+"""A Beta(1, 19) prior: a title never shown counts as clicked once in twenty times; it weighs 20 impressions."""
 
 
 def click_through(clicks: float, shown: float) -> float:

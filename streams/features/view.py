@@ -1,8 +1,8 @@
 """A view: the features of one kind of entity, folded together into one state, packed into one value.
 
-A packed state is: position (8 bytes, big-endian), fingerprint of the view (4 bytes, likewise), and a MessagePack
-array of the watermark and each aggregation's state. The fingerprint covers every definition and parameter that shapes the
-state, so a state of another version is never misread.
+A packed state is: position (8 bytes, big-endian), fingerprint of the view (4 bytes, big-endian), and a MessagePack
+array of the watermark and each aggregation's state. The fingerprint covers every definition and parameter that shapes
+the state, so a state of another version is never misread.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class View:
         return _HEADER.pack(state.position, self.fingerprint) + _encoder.encode([state.watermark_ms, *state.parts])
 
     def unpack(self, value: bytes) -> EntityState:
-        """Return a state from its stored form. Raises Corrupt; OtherVersion if another version of the view packed it."""
+        """Return a state from its stored form. Raises Corrupt, and OtherVersion if another version packed it."""
         if len(value) <= _HEADER.size:
             raise Corrupt(f"a {self.name} state has {len(value)} bytes")
         position, fingerprint = _HEADER.unpack_from(value)
@@ -116,7 +116,11 @@ class View:
         return merged
 
     def result(self, state: EntityState, now_ms: int) -> dict[str, float | list[Any]]:
-        """Return all features by name at `now_ms`: scalars, of which zeros may be left out, and lists."""
+        """Return all features by name at `now_ms`: scalars, of which zeros may be left out, and lists.
+
+        A state cannot be read as of before its newest event: an earlier `now_ms` counts as the time of that.
+        """
+        now_ms = max(now_ms, state.watermark_ms)
         values: dict[str, float | list[Any]] = {}
         for (name, aggregation), part in zip(self.aggregations.items(), state.parts, strict=True):
             result = aggregation.result(part, now_ms)
@@ -168,7 +172,8 @@ class VectorPlan:
         ]
 
     def values(self, state: EntityState, now_ms: int) -> list[float]:
-        """Return the features in the order of the names."""
+        """Return the features in the order of the names, at the earliest as of the state's newest event."""
+        now_ms = max(now_ms, state.watermark_ms)
         row = [0.0] * self._width
         parts = state.parts
         for slot, result, places in self._kept:

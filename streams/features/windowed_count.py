@@ -101,10 +101,19 @@ class WindowedCount:
         for place, pane_ms, width, kept in self._steps:
             panes = state[place]
             code = event_time_ms // pane_ms * width + category
-            if panes and panes[-1] >> COUNT_BITS == code:
+            if not panes:
+                panes.append(code << COUNT_BITS | 1)
+                continue
+            newest = panes[-1] >> COUNT_BITS
+            if code == newest:
                 panes[-1] += 1
-            else:
-                _count_elsewhere(panes, code, code - category - kept, width, kept)
+            elif code > newest:
+                oldest = code - category - kept
+                if panes[0] >> COUNT_BITS < oldest:
+                    del panes[: _place(panes, oldest)]
+                panes.append(code << COUNT_BITS | 1)
+            elif code >= newest - newest % width - kept:
+                _count_late(panes, code)
         return state
 
     def merge(self, left: tuple[Panes, ...], right: tuple[Panes, ...]) -> tuple[Panes, ...]:
@@ -130,18 +139,13 @@ def _place(panes: Panes, code: int) -> int:
     return bisect_left(panes, code << COUNT_BITS)
 
 
-def _count_elsewhere(panes: Panes, code: int, oldest: int, width: int, kept: int) -> None:
-    """Count an event whose code is not the newest; `oldest`: the first code that is kept if this is the newest pane."""
-    if not panes or code > panes[-1] >> COUNT_BITS:
-        if panes and panes[0] >> COUNT_BITS < oldest:
-            del panes[: _place(panes, oldest)]
-        panes.append(code << COUNT_BITS | 1)
-    elif code >= (panes[-1] >> COUNT_BITS) // width * width - kept:
-        at = _place(panes, code)
-        if panes[at] >> COUNT_BITS == code:
-            panes[at] += 1
-        else:
-            panes.insert(at, code << COUNT_BITS | 1)
+def _count_late(panes: Panes, code: int) -> None:
+    """Count an event of another than the newest pane and type."""
+    at = _place(panes, code)
+    if panes[at] >> COUNT_BITS == code:
+        panes[at] += 1
+    else:
+        panes.insert(at, code << COUNT_BITS | 1)
 
 
 def _merge(left: Panes, right: Panes, width: int, kept: int) -> Panes:

@@ -1,0 +1,36 @@
+"""The memory of event ids: exact within its bound."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.features.hashes import HASH_BYTES, id_hash
+from streams.features.recent_events import RecentEvents
+
+MEMORY = RecentEvents(bound=4)
+
+
+@given(st.lists(st.integers(0, 12), max_size=60))
+def test_an_id_is_known_while_it_is_among_the_last_new_ones(numbers: list[int]) -> None:
+    state = MEMORY.initialize()
+    remembered: list[int] = []
+    for number in numbers:
+        assert MEMORY.add(state, f"e{number}") is (number not in remembered)
+        if number not in remembered:
+            remembered = [*remembered, number][-MEMORY.bound :]
+
+    assert MEMORY.result(state, 0) == [id_hash(f"e{number}") for number in remembered]
+
+
+def test_a_hash_that_appears_across_two_others_is_not_taken_for_known() -> None:
+    digest = id_hash("new")
+    state = bytearray(b"\0" * 4 + digest + b"\0" * 4)
+
+    assert MEMORY.add(state, "new")
+    assert len(state) == 3 * HASH_BYTES
+    assert not MEMORY.add(state, "new")
+
+
+def test_hashes_are_the_same_in_every_process_and_version() -> None:
+    assert id_hash("t1").hex() == "cbe920c372f7cf29"
