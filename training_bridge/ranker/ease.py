@@ -26,7 +26,7 @@ def ease_table(matrix: sp.csr_matrix, *, l2: float, width: int, max_dense: int) 
     for rows, block in ease_blocks(matrix[:, used], l2):
         wide = np.zeros((len(block), matrix.shape[1]), np.float32)
         wide[:, used] = block
-        fill_source_rows(table, used[rows], wide)
+        fill_rows(table, used[rows], wide)
     return table
 
 
@@ -37,14 +37,6 @@ def titles_used(matrix: sp.csr_matrix, max_dense: int) -> NDArray[np.int64]:
     if min(matrix.shape[0], len(used)) > max_dense:
         used = np.sort(np.argsort(-counts, kind="stable")[:max_dense])
     return used
-
-
-def fill_source_rows(table: ItemTable, sources: NDArray[np.int64], block: NDArray[np.float32]) -> None:
-    """Write `block`, float32 [sources, V], into the table's rows of those sources."""
-    part = empty_table(table.target.shape[0], table.target.shape[1])
-    fill_rows(part, slice(0, len(sources)), block)
-    table.target[sources] = part.target[: len(sources)]
-    table.value[sources] = part.value[: len(sources)]
 
 
 def ease_blocks(matrix: sp.csr_matrix, l2: float) -> Iterator[tuple[slice, NDArray[np.float32]]]:

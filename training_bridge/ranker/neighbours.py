@@ -75,8 +75,10 @@ def content_likeness(meta: TitlesMeta, rows: slice) -> NDArray[np.float32]:
     """Return float32 [rows, V] in 0..1: the genres' cosine and the years' closeness."""
     genres = genre_vectors(meta)
     years, title_year = year_buckets(meta)
-    near = year_closeness(years, YEAR_SCALE)[title_year[rows]][:, title_year]
-    return np.asarray(GENRE_SHARE * (genres[rows] @ genres.T) + (1.0 - GENRE_SHARE) * near, np.float32)
+    near = np.float32(1.0 - GENRE_SHARE) * year_closeness(years, YEAR_SCALE)
+    alike = np.float32(GENRE_SHARE) * (genres[rows] @ genres.T)
+    alike += near[title_year[rows]][:, title_year]
+    return np.asarray(alike, np.float32)
 
 
 def nearest(block: NDArray[np.float32], width: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -83,7 +83,7 @@ def shares(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 def similar_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
     """Return float32 [B, V]: the root of EASE's score for the recency-weighted history."""
     weight = history_weights(history, config.similar_history_power)
-    score = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.similar.to_csr())
+    score = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.similar.csr)
     floor = np.float32(config.similar_floor)
     return np.asarray(np.sqrt(np.maximum(score, 0) + floor) - np.sqrt(floor), np.float32)
 
@@ -91,7 +91,7 @@ def similar_signal(tables: ItemTables, config: RankerConfig, history: DistinctHi
 def last_similar_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
     """Return float32 [B, V]: EASE's score for the last few titles. Linear, so that a sequel stands out."""
     weight = history_weights(history, config.fast_history_power)
-    score = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.similar.to_csr())
+    score = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.similar.csr)
     return np.maximum(score, 0)
 
 
@@ -100,7 +100,7 @@ def transition_signal(
 ) -> NDArray[np.float32]:
     """Return float32 [B, V]: the log of the chance that a title follows, mixed over the history."""
     weight = shares(history_weights(history, power))
-    chance = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.transitions.to_csr())
+    chance = dense(history_matrix(history, weight, len(tables.genre_vectors)) @ tables.transitions.csr)
     floor = np.float32(config.transition_floor)
     return np.asarray(np.log(np.maximum(chance, 0) / floor + 1), np.float32)
 

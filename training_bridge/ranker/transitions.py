@@ -40,10 +40,11 @@ def transition_counts(
     order = np.argsort(log.member, kind="stable")
     member, title, weight = log.member[order], log.title[order], event_weight[order]
     titles = len(log.titles)
-    total = sp.csr_matrix((titles, titles), dtype=np.float32)
+    sources, targets, values = [title[:0]], [title[:0]], [weight[:0]]
     for distance in range(1, min(window, len(log) - 1) + 1):
         together = member[distance:] == member[:-distance]
-        value = weight[distance:][together] * np.float32(distance**-distance_power)
-        pairs = (title[:-distance][together], title[distance:][together])
-        total = total + sp.csr_matrix((value, pairs), shape=(titles, titles))
-    return total.tocsr()
+        sources.append(title[:-distance][together])
+        targets.append(title[distance:][together])
+        values.append(weight[distance:][together] * np.float32(distance**-distance_power))
+    pairs = (np.concatenate(sources), np.concatenate(targets))
+    return sp.csr_matrix((np.concatenate(values), pairs), shape=(titles, titles))

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 
 from tests.training_bridge.ranker.synthetic import SMALL, START_MS, small_world
+from training_bridge.ranker.config import RankerConfig
 from training_bridge.ranker.live_state import live_states
 from training_bridge.ranker.neighbours import neighbours
 from training_bridge.ranker.onnx_export import to_onnx
@@ -39,9 +40,8 @@ def test_the_graph_agrees_with_the_reference() -> None:
 
 
 def test_ten_thousand_titles_fit_the_size_limit() -> None:
-    log, meta = small_world(titles=9_800)
-    wide = type(SMALL)(samples=10, candidates=20)
-    weights = train(log, meta, now_ms=START_MS + 10**10, rng=np.random.default_rng(0), config=wide)
+    log, meta = small_world(titles=9_800, members=2)
+    weights = train(log, meta, now_ms=START_MS + 10**10, rng=np.random.default_rng(0), config=RankerConfig(max_steps=1))
     assert to_onnx(weights).ByteSize() <= 40_000_000
 
 

@@ -37,4 +37,4 @@ def fit_item_knn(log: Interactions, *, neighbours: int, shrinkage: float) -> Ite
     row, column = common.row[off], common.col[off]
     cosine = common.data[off] / (np.sqrt(size[row] * size[column]) + shrinkage)
     nearest = table_of(sp.csr_matrix((cosine.astype(np.float32), (row, column)), shape=common.shape), neighbours)
-    return ItemKnn(nearest.to_csr())
+    return ItemKnn(nearest.csr)
