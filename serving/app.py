@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import itertools
 import logging
 import pkgutil
 from collections.abc import AsyncIterator, Iterator
@@ -48,8 +49,11 @@ from streams.stores.sql import open_sql
 
 logger = logging.getLogger(__name__)
 
-CATALOGUE_REFRESH_S: Final = 1.0
-"""A new title is on pages two seconds after it is published: one to be live, one to be read."""
+WARM_S: Final = 0.2
+"""How soon after a new title snapshot it is made ready for pages; a page that comes first does it itself."""
+
+CATALOGUE_REFRESH_TICKS: Final = 5
+"""The catalogue is read every second: a new title is on pages two seconds after it is published."""
 
 START_TIMEOUT_S: Final = 15.0
 """How long the first snapshot and the first model may keep the process from serving; then it serves without."""
@@ -164,20 +168,15 @@ async def _start(services: Services) -> None:
 
 
 async def _refresh(services: Services) -> None:
-    """Renew the catalogue, and bind each new snapshot to the model before a page has to."""
-    while True:
-        await asyncio.sleep(CATALOGUE_REFRESH_S)
+    """Renew the catalogue, and have each new snapshot ready before a page needs it."""
+    for tick in itertools.count(1):
+        await asyncio.sleep(WARM_S)
         try:
-            await asyncio.to_thread(_refresh_once, services)
+            if tick % CATALOGUE_REFRESH_TICKS == 0:
+                await asyncio.to_thread(services.catalogue.refresh)
+            await asyncio.to_thread(services.homepage.warm)
         except Exception:  # the task must outlive any surprise, or no new title would ever be served
             logger.exception("the catalogue could not be refreshed")
-
-
-def _refresh_once(services: Services) -> None:
-    services.catalogue.refresh()
-    model = services.models.current
-    if model is not None:
-        model.bind(services.titles.current)
 
 
 async def _close(services: Services) -> None:

@@ -11,6 +11,7 @@ from serving.page_json import rows_json
 from serving.pages.builder import PageInputs, build_page
 from serving.pages.page import Page, PageContext
 from serving.pages.params import PageParams
+from serving.pages.shelves import shelves_of
 from serving.pages.popular import popular_page
 from serving.state_reader import MemberState
 from serving.titles import TitleBoard
@@ -27,7 +28,7 @@ MAX_POPULAR_KEPT = 64
 
 
 class PageMaker:
-    """Builds pages as cache entries. One event loop's."""
+    """Builds pages as cache entries. `fresh` may run in another thread; the rest belongs to one event loop."""
 
     def __init__(
         self,
@@ -56,6 +57,13 @@ class PageMaker:
     def title_count(self) -> int:
         """How many titles the catalogue has."""
         return len(self._catalogue.current)
+
+    def warm(self) -> None:
+        """Prepare the newest snapshot for pages, so that none of them has to. Blocks for milliseconds: any thread's."""
+        snapshot, model = self._titles.current, self._models.current
+        shelves_of(self._catalogue.current, snapshot, self._params)
+        if model is not None:
+            model.bind(snapshot)
 
     def fresh(self, key: PageKey, member: MemberState, now_ms: int, seed: int) -> CachedPage:
         """Return a member's page. Raises TryAgain without a model, and if the state cannot be unpacked."""

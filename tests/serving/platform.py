@@ -13,9 +13,10 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
+from fastapi import FastAPI
 
 from serving.app import create_app
 from serving.asgi import Front
@@ -156,12 +157,13 @@ async def running_platform(
     if prepared:
         prepare(settings, model=model)
     front = create_app(settings)
+    api = cast("FastAPI", front.api)
     transport = httpx.ASGITransport(front)
     async with (
-        front.api.router.lifespan_context(front.api),
+        api.router.lifespan_context(api),
         httpx.AsyncClient(transport=transport, base_url="http://marquee") as client,
     ):
-        yield Platform(settings, front, front.api.state.services, client)
+        yield Platform(settings, front, api.state.services, client)
 
 
 @contextlib.contextmanager

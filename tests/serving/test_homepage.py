@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from serving import page_maker
 from serving.models import registry
+from serving.pages.builder import build_page
 from serving.pages.page import Page, PageTitle, Row
 from streams.catalogue import Title, publish_titles
 from streams.errors import TryAgain
@@ -125,7 +126,7 @@ async def test_an_event_of_another_member_leaves_the_page_in_the_cache(tmp_path:
 
 async def test_concurrent_misses_build_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
-    original = page_maker.build_page
+    original = build_page
 
     def counted(inputs: Any) -> Page:
         built.append(inputs.context.member_id)
