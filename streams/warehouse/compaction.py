@@ -36,19 +36,25 @@ def compact(root: Path, topic: str, day: str, partition: int | None = None, targ
         with alone_in(root / topic):
             _remove_stale(root / topic / f"dt={day}", time.time() - STALE_S)
             files = [file for file in list_files(root, topic, day) if partition in (None, file.partition)]
-            return sum(_merge(topic, files, group) for group in _groups(files, target_rows))
+            gone = [path for group in _groups(files, target_rows) for path in _merge(topic, files, group)]
+            for path in gone:  # all at the end, so that a reader has to list the files anew only once
+                path.unlink(missing_ok=True)
+            return len(gone)
     except OSError as error:
         raise TryAgain(f"{root / topic} cannot be compacted: {error}") from error
 
 
 def _groups(files: Sequence[RangeFile], target_rows: int) -> Iterator[list[Slice]]:
-    """Yield runs of small files of one partition and epoch, in order, each of about `target_rows` rows at most."""
+    """Yield runs of files of one partition and epoch that follow one another, each of `target_rows` rows at most.
+
+    A gap in the offsets ends a run: a file's name must never claim records that it was not given.
+    """
     for _, neighbours in groupby(resolve(files), key=lambda some: (some.file.partition, some.file.epoch)):
         group: list[Slice] = []
         rows = 0
         for some in neighbours:
             count = pq.read_metadata(some.file.path).num_rows
-            if group and rows + count > target_rows:
+            if group and (some.start != group[-1].file.last + 1 or rows + count > target_rows):
                 yield group
                 group, rows = [], 0
             group.append(some)
@@ -57,8 +63,8 @@ def _groups(files: Sequence[RangeFile], target_rows: int) -> Iterator[list[Slice
             yield group
 
 
-def _merge(topic: str, files: Sequence[RangeFile], group: Sequence[Slice]) -> int:
-    """Replace the files of a group, and those that it covers, by one; return how many went."""
+def _merge(topic: str, files: Sequence[RangeFile], group: Sequence[Slice]) -> set[Path]:
+    """Write the rows of a group into one file; return the files that are not needed beside it any more."""
     epoch, first, last = group[0].file.epoch, group[0].start, group[-1].file.last
     here = [file for file in files if (file.partition, file.epoch) == (group[0].file.partition, epoch)]
     replaced = {some.file.path for some in group} | {
@@ -68,10 +74,7 @@ def _merge(topic: str, files: Sequence[RangeFile], group: Sequence[Slice]) -> in
     if len(group) > 1:
         merged = merged.with_name(file_name(epoch, first, last))
         replace_file(merged, read_slices(group, SCHEMAS[topic]))
-    gone = replaced - {merged}
-    for path in gone:
-        path.unlink(missing_ok=True)
-    return len(gone)
+    return replaced - {merged}
 
 
 def _remove_stale(day_folder: Path, before_s: float) -> None:

@@ -19,8 +19,8 @@ from streams.positions import pack_position
 from streams.warehouse.ranges import Slice, list_files, resolve
 from streams.warehouse.schemas import schema_of
 
-ATTEMPTS: Final = 5
-"""Times that the files are listed anew because compaction took one away; it does so once for each file at most."""
+ATTEMPTS: Final = 10
+"""Times that the files are listed anew because compaction took one away; a run of it does so once."""
 
 _ORDER: Final = ("partition", "epoch", "offset")
 _EVENT_COLUMNS: Final = tuple(Event.__struct_fields__)
