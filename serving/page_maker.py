@@ -11,8 +11,8 @@ from serving.page_json import rows_json
 from serving.pages.builder import PageInputs, build_page
 from serving.pages.page import Page, PageContext
 from serving.pages.params import PageParams
-from serving.pages.shelves import shelves_of
 from serving.pages.popular import popular_page
+from serving.pages.shelves import shelves_of
 from serving.state_reader import MemberState
 from serving.titles import TitleBoard
 from streams.errors import Corrupt, TryAgain

@@ -69,7 +69,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
 
 class Served(msgspec.Struct, frozen=True, gc=False):
     """How a page was served: the head of each answer. cache: whether a page came from the page cache. degraded: why the
-    step is below `fresh`, or what was away though it is not (a hot store, say), None when all was well. Ages are in ms; feature_age_ms is None for a member without events."""
+    step is below `fresh`, or what was away though it is not (the hot store, say); None when all was well. Ages are in
+    ms; feature_age_ms is None for a member without events."""
 
     page_id: str
     step: Step
