@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import time
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 
 from training_bridge.evaluation.comparison import SplitResult, compare
 from training_bridge.evaluation.data import load
-from training_bridge.evaluation.prequential import Task, make_task, some_members
+from training_bridge.evaluation.prequential import make_task, some_members
 from training_bridge.evaluation.report import split_table, verdict_table, write_json, write_plot
 from training_bridge.ranker.config import RankerConfig
+from training_bridge.ranker.interactions import Interactions
+from training_bridge.ranker.titles_meta import TitlesMeta
 
 SPLITS = (0.6, 0.7, 0.8, 0.9)
 
@@ -25,6 +30,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--splits", type=float, nargs="+", default=SPLITS, help="shares of the events to train on")
     parser.add_argument("--members", type=int, help="measure on so many members, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="splits measured at the same time")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures here")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw NDCG@10 here")
     return parser.parse_args(arguments)
@@ -40,37 +46,44 @@ def main(arguments: list[str] | None = None) -> None:
         "Every method reads the same live history. Baselines: parameters tuned on the end of the training part; "
         "recency window chosen on the test itself, in their favour."
     )
-    results = []
-    for share in options.splits:
-        config = RankerConfig()
-        task = make_task(
-            log, meta, share, history_length=config.history_length, half_lives_d=config.popularity_half_lives_d
-        )
-        if options.members:
-            task = some_members(task, options.members, np.random.default_rng(options.seed))
-        if not len(task.positions):
-            console.print(f"Split at {share:g}: nobody to predict")
-            continue
-        results.append(_one(console, task, share, options.seed, config))
+    results = measure_all(console, log, meta, options)
     if results:
         console.print(verdict_table(results))
         _write(results, options.json, options.plot)
 
 
-def _one(console: Console, task: Task, share: float, seed: int, config: RankerConfig) -> SplitResult:
-    """Measure one split, print its table, return it."""
-    began = time.monotonic()
-    with console.status(f"split at {share:g}") as status:
-        result = compare(
-            task,
-            share,
-            seed=seed,
-            config=config,
-            status=lambda doing: status.update(f"split at {share:g}: {doing}, {time.monotonic() - began:.0f} s"),
-        )
-    console.print(split_table(result))
-    console.print(f"{time.monotonic() - began:.0f} s\n", style="dim")
-    return result
+def measure_all(
+    console: Console, log: Interactions, meta: TitlesMeta, options: argparse.Namespace
+) -> list[SplitResult]:
+    """Return the splits' results, measured side by side in `--jobs` processes; their tables are printed in order."""
+    results = []
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # processes share the cores; read when they start
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        pending = {
+            share: pool.submit(measure, log, meta, share, options.members, options.seed) for share in options.splits
+        }
+        with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as progress:
+            bar = progress.add_task("measuring", total=len(pending))
+            for share, measured in pending.items():
+                result = measured.result()
+                progress.advance(bar)
+                if result is None:
+                    console.print(f"Split at {share:g}: nobody to predict")
+                else:
+                    console.print(split_table(result))
+                    results.append(result)
+    return results
+
+
+def measure(log: Interactions, meta: TitlesMeta, share: float, members: int | None, seed: int) -> SplitResult | None:
+    """Return one split's result; None if there is nobody to predict."""
+    config = RankerConfig()
+    task = make_task(
+        log, meta, share, history_length=config.history_length, half_lives_d=config.popularity_half_lives_d
+    )
+    if members:
+        task = some_members(task, members, np.random.default_rng(seed))
+    return compare(task, share, seed=seed, config=config) if len(task.positions) else None
 
 
 def _write(results: list[SplitResult], json: Path | None, plot: Path | None) -> None:

@@ -67,14 +67,11 @@ def compare(
     *,
     seed: int,
     config: RankerConfig | None = None,
-    status: Callable[[str], None] = lambda _: None,
 ) -> SplitResult:
-    """Return the split's result. `status` is told what is being done."""
+    """Return the split's result."""
     config = config or RankerConfig()
-    tuned = {name: tune(task, name, seed, status) for name in ("popularity", "recent popularity", *GRIDS)}
-    status("training the ranker")
+    tuned = {name: tune(task, name, seed) for name in ("popularity", "recent popularity", *GRIDS)}
     weights = train(task.training, task.meta, now_ms=task.now_ms, rng=np.random.default_rng(seed), config=config)
-    status("predicting")
     measured = predict_all(task, {name: baseline.scorer for name, baseline in tuned.items()})
     ranker: Scorer = RankerScorer(weights)
     own = replace(task, half_lives_d=config.popularity_half_lives_d)
@@ -94,9 +91,8 @@ class RankerScorer:
         return score(self.weights, states)
 
 
-def tune(task: Task, name: str, seed: int, status: Callable[[str], None]) -> Tuned:
+def tune(task: Task, name: str, seed: int) -> Tuned:
     """Return a baseline with its best parameters and window."""
-    status(f"tuning {name}")
     clocks = replace(task, half_lives_d=BASELINE_CLOCKS_D)
     if name == "popularity":
         return Tuned(Popularity(len(BASELINE_CLOCKS_D) - 1), "all time")

@@ -162,7 +162,7 @@ class _RankerGraph:
         return self.g.node("Gather", near, self.g.constant(self.tables.title_year.astype(np.int64)), axis=1)
 
     def _release_age(self) -> list[str]:
-        return [self.g.constant(signal) for signal in release_age_signals(self.tables, 1)]
+        return [self.g.constant(signal) for signal in release_age_signals(self.tables)]
 
     def _popularity(self) -> list[str]:
         return [self._log_popularity(clock) for clock in range(len(self.config.popularity_half_lives_d))]

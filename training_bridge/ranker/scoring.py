@@ -6,14 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_bridge.ranker.live_state import StateBatch
-from training_bridge.ranker.signals import PARTS, compute_signals, signal_parts
+from training_bridge.ranker.signals import PARTS, compute_signals, each_signal, signal_parts
 from training_bridge.ranker.weights import RankerWeights
 
 
 def score(weights: RankerWeights, states: StateBatch) -> NDArray[np.float32]:
     """Return float32 [B, V]: the higher, the likelier that the member takes the title up next."""
-    signals = compute_signals(weights.tables, weights.config, states)
-    return np.asarray(np.tensordot(weights.coefficients, signals, axes=1), np.float32)
+    total = np.zeros(states.titles.shape[:2], np.float32)
+    signals = each_signal(weights.tables, weights.config, states)
+    for coefficient, signal in zip(weights.coefficients, signals, strict=True):
+        if coefficient:
+            total += coefficient * signal
+    return total
 
 
 def part_scores(weights: RankerWeights, states: StateBatch) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ Every signal is 0 for a title of which its source knows nothing, so that a title
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -49,22 +50,25 @@ def never_negative(config: RankerConfig) -> NDArray[np.bool_]:
 
 def compute_signals(tables: ItemTables, config: RankerConfig, states: StateBatch) -> NDArray[np.float32]:
     """Return float32 [S, B, V]."""
+    return np.stack(
+        [np.broadcast_to(signal, states.titles.shape[:2]) for signal in each_signal(tables, config, states)]
+    )
+
+
+def each_signal(tables: ItemTables, config: RankerConfig, states: StateBatch) -> Iterator[NDArray[np.float32]]:
+    """Yield the signals, float32 [B, V] or [1, V] each, in the order of signal_parts."""
     titles = len(tables.genre_vectors)
     history = distinct_history(states.history_title, states.history_strength, titles)
+    yield similar_signal(tables, config, history)
+    yield last_similar_signal(tables, config, history)
+    yield transition_signal(tables, config, history, config.transition_history_power)
+    yield transition_signal(tables, config, history, config.fast_history_power)
+    yield genre_signal(tables, config, history)
+    yield year_signal(tables, config, history)
+    yield from release_age_signals(tables)
     popularity = popularity_signals(states.titles)
-    return np.stack(
-        [
-            similar_signal(tables, config, history),
-            last_similar_signal(tables, config, history),
-            transition_signal(tables, config, history, config.transition_history_power),
-            transition_signal(tables, config, history, config.fast_history_power),
-            genre_signal(tables, config, history),
-            year_signal(tables, config, history),
-            *release_age_signals(tables, len(states.titles)),
-            *popularity,
-            popularity[0] * away(states.member[:, 0])[:, None],
-        ]
-    )
+    yield from popularity
+    yield popularity[0] * away(states.member[:, 0])[:, None]
 
 
 def history_matrix(history: DistinctHistory, weight: NDArray[np.float32], titles: int) -> sp.csr_matrix:
@@ -122,14 +126,14 @@ def year_signal(tables: ItemTables, config: RankerConfig, history: DistinctHisto
     return np.asarray(near[:, tables.title_year], np.float32)
 
 
-def release_age_signals(tables: ItemTables, rows: int) -> list[NDArray[np.float32]]:
-    """Return log(1 + age), and how far it is past CLASSIC_LOG_YEARS: float32 [B, V] each, the same for every member.
+def release_age_signals(tables: ItemTables) -> list[NDArray[np.float32]]:
+    """Return log(1 + age), and how far it is past CLASSIC_LOG_YEARS: float32 [1, V] each, the same for every member.
 
     The age is that of the training run: a live one measures the same (MovieLens, years after the run), at more cost.
     """
     log_age = np.log1p(tables.release_age_years)
     past = np.maximum(log_age - np.float32(CLASSIC_LOG_YEARS), 0)
-    return [np.repeat(signal[None], rows, axis=0) for signal in (log_age, past)]
+    return [log_age[None], past[None]]
 
 
 def popularity_signals(counts: NDArray[np.float32]) -> list[NDArray[np.float32]]:

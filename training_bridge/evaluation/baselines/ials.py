@@ -29,15 +29,16 @@ class Ials:
         """See HistoryModel."""
         rank = self.factors.shape[1]
         gram = self.factors.T @ self.factors + self.l2 * np.eye(rank, dtype=np.float32)
-        rows = [self._member(history[row], gram) for row in range(history.shape[0])]
-        return np.asarray(np.stack(rows) @ self.factors.T, np.float32)
-
-    def _member(self, history: sp.csr_matrix, gram: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return a member's factors, float32 [D], for their history, float32 [1, V]."""
-        confidence = (self.alpha * history.data)[:, None]
-        own = self.factors[history.indices]
-        right = ((1.0 + confidence) * own).sum(axis=0)
-        return np.asarray(np.linalg.solve(gram + own.T @ (confidence * own), right), np.float32)
+        bounds = history.indptr
+        left = np.repeat(gram[None], history.shape[0], axis=0)
+        for row in range(history.shape[0]):
+            own = self.factors[history.indices[bounds[row] : bounds[row + 1]]]
+            confidence = self.alpha * history.data[bounds[row] : bounds[row + 1]]
+            left[row] += own.T @ (confidence[:, None] * own)
+        wanted = history.sign() + self.alpha * history
+        right = np.asarray(wanted @ self.factors, np.float32)
+        members = np.linalg.solve(left, right[:, :, None])[:, :, 0]
+        return np.asarray(members @ self.factors.T, np.float32)
 
 
 def fit_ials(log: Interactions, *, rank: int, alpha: float, l2: float, seed: int = 0) -> Ials:
