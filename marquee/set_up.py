@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -166,7 +167,12 @@ class SetUp:
             bar.note(line[:LINE_WIDTH])
 
         run_task(spec, self._logs, on_line)
-        return last[0]
+        return _result(last[0])
+
+
+def _result(line: str) -> str:
+    """Return what a task's last line says, without its step's name and time."""
+    return re.sub(r"^\w+ {2,}|\s*\([0-9.]+ s\)$", "", line)
 
 
 class _Bar:

@@ -75,7 +75,7 @@ def status_rows(status: Status) -> list[tuple[str, str]]:
     rows += [(f"log {topic}", f"{count:,} records") for topic, count in status.records.items()]
     newest = "no events yet" if status.newest_event_s is None else f"{status.newest_event_s:,.0f} s ago"
     rows += [("titles", "unknown" if status.titles is None else f"{status.titles:,}"), ("newest event", newest)]
-    rows.append(("champion", status.champion or "none yet: `marquee train`"))
+    rows.append(("champion", status.champion[:12] if status.champion else "none yet: `marquee train`"))
     return rows + [(f"{part} is away", reason) for part, reason in status.away.items()]
 
 
@@ -100,7 +100,7 @@ def _read_freshness(settings: Settings, status: Status, now_ms: int) -> None:
     try:
         newest = [profile for member in durable.member_ids(1) if (profile := durable.profile(member)) is not None]
         if newest:
-            status.newest_event_s = (now_ms - newest[0].last_seen_ms) / 1000
+            status.newest_event_s = max(0, now_ms - newest[0].last_seen_ms) / 1000
     finally:
         durable.close()
 

@@ -65,7 +65,7 @@ class Platform:
                 arguments = (entry / "cmdline").read_text().split("\0")
             except OSError:
                 continue
-            if parent == self.process.pid:
+            if parent == self.process.pid and len(arguments) > 2:  # one that has ended has none
                 found[arguments[-2]] = int(entry.name)
         return found
 
