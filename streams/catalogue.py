@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
+from streams.errors import FixRequest
+from streams.events import MAX_ID_BYTES, is_valid_id
 from streams.stores.sql import ensure_tables
 
 metadata = sa.MetaData()
@@ -23,7 +27,17 @@ titles_table = sa.Table(
 )
 
 GRACE_MS = 1_000
-"""A title is live a second after it is published: by then every agent can read it, so online and offline folds agree."""
+"""A title is live a second after it is published: by then every agent can read it, so folds agree everywhere."""
+
+MAX_TITLE_CHARACTERS: Final = 1_000
+MAX_GENRES: Final = 32
+"""Every genre becomes a feature of every member; real catalogues have a few per title."""
+
+MAX_YEAR: Final = 9_999
+MAX_DURATION_S: Final = 10_000_000
+"""Longer than any title: 115 days."""
+
+GENRE_SEPARATOR: Final = "|"
 
 
 class Title(msgspec.Struct, frozen=True, gc=False):
@@ -38,7 +52,7 @@ class Title(msgspec.Struct, frozen=True, gc=False):
 
 
 class Catalogue(Mapping[str, Title]):
-    """An immutable view of the titles known, by item id; iteration is in item id order of publication."""
+    """An immutable view of the titles known, by item id, in the order given. genres: all of them, sorted."""
 
     def __init__(self, titles: Iterable[Title]) -> None:
         self._titles = {title.item_id: title for title in titles}
@@ -57,29 +71,54 @@ class Catalogue(Mapping[str, Title]):
 
 
 def publish_titles(engine: sa.Engine, titles: Sequence[Title], now_ms: int) -> int:
-    """Add titles that are not there yet (one there stays as it is), live from now_ms + GRACE_MS; return how many are new."""
+    """Add titles that are not there yet (one there stays as it is), live from now_ms + GRACE_MS; return how many.
+
+    All are added or none; several processes may publish at once. Raises FixRequest for a title out of bounds.
+    """
+    for title in titles:
+        check_title(title)
     ensure_tables(engine, metadata)
+    rows = [_row(title, now_ms + GRACE_MS) for title in {title.item_id: title for title in titles}.values()]
+    if not rows:
+        return 0
+    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(titles_table).on_conflict_do_nothing().returning(titles_table.c.item_id)
     with engine.begin() as connection:
-        known = set(connection.scalars(sa.select(titles_table.c.item_id)))
-        rows = [
-            {
-                "item_id": title.item_id,
-                "title": title.title,
-                "year": title.year,
-                "genres": "|".join(title.genres),
-                "duration_s": title.duration_s,
-                "live_from_ms": now_ms + GRACE_MS,
-            }
-            for title in {title.item_id: title for title in titles}.values()
-            if title.item_id not in known
-        ]
-        if rows:
-            connection.execute(sa.insert(titles_table), rows)
-    return len(rows)
+        return len(connection.scalars(statement, rows).all())
+
+
+def check_title(title: Title) -> None:
+    """Raise FixRequest unless a title can be stored and read back as it is, and found by every event that names it."""
+    if not is_valid_id(title.item_id):
+        raise FixRequest("item_id", f"must have 1 to {MAX_ID_BYTES} bytes and no control characters")
+    if len(title.title) > MAX_TITLE_CHARACTERS:
+        raise FixRequest("title", f"may have {MAX_TITLE_CHARACTERS} characters; {title.item_id} has {len(title.title)}")
+    if len(title.genres) > MAX_GENRES or len(set(title.genres)) != len(title.genres):
+        raise FixRequest("genres", f"may be {MAX_GENRES} different ones; {title.item_id} has {len(title.genres)}")
+    if not all(is_valid_id(genre) and GENRE_SEPARATOR not in genre for genre in title.genres):
+        fix = f"a genre must have 1 to {MAX_ID_BYTES} bytes, without control characters and {GENRE_SEPARATOR!r}"
+        raise FixRequest("genres", f"{fix}; {title.item_id} has others")
+    if not 0 <= title.year <= MAX_YEAR:
+        raise FixRequest("year", f"must be between 0 (unknown) and {MAX_YEAR}; {title.item_id} has {title.year}")
+    if not 0 <= title.duration_s <= MAX_DURATION_S:
+        raise FixRequest(
+            "duration_s", f"must be between 0 and {MAX_DURATION_S}; {title.item_id} has {title.duration_s}"
+        )
+
+
+def _row(title: Title, live_from_ms: int) -> dict[str, object]:
+    return {
+        "item_id": title.item_id,
+        "title": title.title,
+        "year": title.year,
+        "genres": GENRE_SEPARATOR.join(title.genres),
+        "duration_s": title.duration_s,
+        "live_from_ms": live_from_ms,
+    }
 
 
 def read_catalogue(engine: sa.Engine) -> Catalogue:
-    """Return all titles published so far."""
+    """Return all titles published so far, in the order of publication, then of ids. Lets SQLAlchemy's errors pass."""
     ensure_tables(engine, metadata)
     with engine.connect() as connection:
         rows = connection.execute(sa.select(titles_table).order_by(titles_table.c.live_from_ms, titles_table.c.item_id))
@@ -88,7 +127,7 @@ def read_catalogue(engine: sa.Engine) -> Catalogue:
                 row.item_id,
                 row.title,
                 row.year,
-                tuple(g for g in row.genres.split("|") if g),
+                tuple(g for g in row.genres.split(GENRE_SEPARATOR) if g),
                 row.duration_s,
                 row.live_from_ms,
             )
