@@ -34,8 +34,6 @@ from streams.stores.protocol import POSITION_BYTES, StateStore
 
 logger = logging.getLogger(__name__)
 
-PAGE_DEADLINE_S: Final = 0.25
-"""How long anybody waits for a fresh page before a lesser one is served: as long as a person takes for no delay."""
 
 MAX_FLIGHTS: Final = 256
 """Pages being computed at once; at a millisecond or two each, the last would miss the deadline anyhow."""
@@ -75,7 +73,7 @@ class HomepageService:
         impressions: ImpressionLog,
         *,
         stale_max_s: float,
-        deadline_s: float = PAGE_DEADLINE_S,
+        deadline_s: float,
         counts: PageCounts = PAGE_COUNTS,
         clock_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:

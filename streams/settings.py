@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     page_ttl_s: float = Field(default=900.0, gt=0)
     page_ttl_jitter: float = Field(default=0.1, ge=0, lt=1)
     page_cache_entries: int = Field(default=20_000, ge=1)
+    page_deadline_s: float = Field(default=0.25, gt=0)
+    """How long a page may take before the ladder answers instead."""
     stale_max_s: float = Field(default=6 * 3600.0, ge=0)
     """How old a cached page the ladder may still serve when a fresh one cannot be made."""
     ingest_queue: int = Field(default=10_000, ge=1)

@@ -174,6 +174,7 @@ def serving_process(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes
         "MARQUEE_STATE": str(settings.state),
         "MARQUEE_PORT": str(port),
         "MARQUEE_LOG_SYNC": "false",
+        "MARQUEE_PAGE_DEADLINE_S": "10",
         "OMP_NUM_THREADS": "1",
     }
     process = subprocess.Popen([sys.executable, "-m", "marquee", "serve"], env=environment)

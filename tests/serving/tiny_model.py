@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import sqlalchemy as sa
-
-from streams.stores.sql import ensure_tables
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -21,6 +19,7 @@ from serving.models import registry
 from serving.models.manifest import Manifest, encode_manifest
 from streams.catalogue import Title
 from streams.stores.blobs import BlobStore
+from streams.stores.sql import ensure_tables
 
 HISTORY_LENGTH = 16
 NEIGHBOURS = 20
