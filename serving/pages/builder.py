@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.pages import rows
-from serving.pages.draft import Draft, DraftRow, RowMaker, ranked_rows
+from serving.pages.draft import Draft, DraftRow, RowMaker, cheapest
 from serving.pages.page import Page, PageContext, PageTitle, Row
 from serving.pages.params import DEFAULT_PARAMS, PageParams
-from serving.pages.shelves import Rows, shelves_of
+from serving.pages.shelves import Mask, shelves_of
 from serving.pages.taste import read_taste
 from serving.ranking.model import RankingModel
 from serving.titles.snapshot import TitleSnapshot
@@ -86,6 +86,10 @@ def start_draft(inputs: PageInputs) -> Draft:
     scores = model.score(taste.history, member, inputs.snapshot, context.now_ms)
     free = np.ones(len(shelves.index), np.bool_)
     free[taste.closed] = False
+    cost = -scores.score
+    cost[taste.closed] = np.inf
+    if not scores.all_known:
+        cost[~scores.known] = np.inf
     return Draft(
         shelves=shelves,
         taste=taste,
@@ -93,23 +97,24 @@ def start_draft(inputs: PageInputs) -> Draft:
         now_ms=context.now_ms,
         seed=context.seed,
         score=scores.score,
-        chance=softmax(scores.score, taste.closed),
-        ranked=ranked_rows(scores.score, free & scores.known, params.candidates),
+        chance=softmax(scores.score, free),
+        ranked=cheapest(cost, params.candidates),
         free=free,
         model=model,
         scores=scores,
     )
 
 
-def softmax(score: NDArray[np.float32], closed: Rows) -> NDArray[np.float32]:
-    """Return float32 [T], the chance that each title is the next taken up, against those that are not closed.
+def softmax(score: NDArray[np.float32], free: Mask) -> NDArray[np.float32]:
+    """Return float32 [T], the chance that each title is the next taken up, against those that are free.
 
-    The model's scores are utilities of a conditional logit (McFadden 1974). closed: rows, none twice.
+    The model's scores are utilities of a conditional logit (McFadden 1974).
     """
     if not len(score):
         return score
-    chance: NDArray[np.float32] = np.exp(score - score.max())
-    chance /= max(float(chance.sum() - chance[closed].sum()), 1e-12)
+    chance: NDArray[np.float32] = score - score.max()
+    np.exp(chance, out=chance)
+    chance /= max(float(chance @ free.astype(np.float32)), 1e-12)
     return chance
 
 

@@ -91,10 +91,10 @@ RowMaker = Callable[[Draft], None]
 """Adds its row or rows to the draft, or nothing where there are too few titles."""
 
 
-def ranked_rows(score: NDArray[np.float32], free: Mask, limit: int) -> Rows:
-    """Return the rows of the `limit` best free titles by score, equals in order of the catalogue."""
-    cost = np.where(free, -score, np.float32(np.inf))
+def cheapest(cost: NDArray[np.float32], limit: int) -> Rows:
+    """Return up to `limit` rows of finite cost, the least cost first, equals in order of the catalogue."""
     threshold = np.partition(cost, limit)[limit] if len(cost) > limit else np.inf
     kept = np.nonzero(cost <= threshold)[0]  # with all of one cost, so that the order alone says who is cut off
-    order: Rows = kept[np.argsort(cost[kept], kind="stable")][:limit]
-    return order[free[order]]
+    costs = cost[kept]
+    order = np.argsort(costs, kind="stable")[:limit]
+    return kept[order[: np.searchsorted(costs[order], np.inf)]]

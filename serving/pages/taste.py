@@ -34,7 +34,7 @@ class Begun(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taste:
-    """A member as a page sees them. closed: rows, none twice, that are not to be recommended: seen or disliked.
+    """A member as a page sees them. closed: rows (some perhaps twice) that are not to be recommended: seen or disliked.
 
     history, sources, begun: newest first. affinity: float64 [G], against the strongest (1), 0 for genres never met.
     """
@@ -73,7 +73,7 @@ def _closed(state: EntityState, refused: set[str], index: TitleIndex) -> Rows:
     met = seen(state).indexes(index.hashes)
     if refused:
         met = np.append(met, [rows[item_id] for item_id in refused if item_id in rows]).astype(np.intp)
-    return np.unique(met)
+    return met
 
 
 def _affinity(state: EntityState, index: TitleIndex, now_ms: int) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -30,7 +30,8 @@ def top_pick_reasons(draft: Draft, rows: Sequence[int]) -> list[str]:
     """Return a reason for each title: what the part of its score that stands out most among them claims, if that can be
     shown true of this member, else whatever can."""
     source_of = _source_of(draft)
-    favourites = draft.taste.favourite_genres[:FAVOURITES]
+    genres = draft.shelves.index.genres
+    favourites = {number: reasons.genre_watched(genres[number]) for number in draft.taste.favourite_genres[:FAVOURITES]}
     return [
         _reason(draft, row, claim, source, favourites)
         for row, claim, source in zip(rows, _claims(draft, rows), source_of[rows].tolist(), strict=True)
@@ -56,7 +57,7 @@ def _source_of(draft: Draft) -> NDArray[np.intp]:
     return draft.model.nearest_of(rows, draft.shelves.snapshot)
 
 
-def _reason(draft: Draft, row: int, claim: str, source: int, favourites: Sequence[int]) -> str:
+def _reason(draft: Draft, row: int, claim: str, source: int, favourites: Mapping[int, str]) -> str:
     said = None
     if claim == GENRE:
         said = _genre(draft, row, favourites)
@@ -72,10 +73,13 @@ def _similar(draft: Draft, source: int) -> str | None:
     return reasons.because(taken.entry, draft.shelves.index.titles[taken.row].title)
 
 
-def _genre(draft: Draft, row: int, favourites: Sequence[int]) -> str | None:
-    index = draft.shelves.index
-    mine = index.genre_numbers[row]
-    return next((reasons.genre_watched(index.genres[number]) for number in favourites if number in mine), None)
+def _genre(draft: Draft, row: int, favourites: Mapping[int, str]) -> str | None:
+    """Return the sentence of the genre that the member likes best among the title's."""
+    mine = draft.shelves.index.genre_numbers[row]
+    for number, sentence in favourites.items():
+        if number in mine:
+            return sentence
+    return None
 
 
 def _popular(draft: Draft, row: int) -> str | None:

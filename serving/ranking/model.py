@@ -31,6 +31,7 @@ class Scores:
 
     score: NDArray[np.float32]
     known: NDArray[np.bool_]
+    all_known: bool
     part_names: Sequence[str]
     _parts: NDArray[np.float32]
     _vocabulary_row: NDArray[np.intp]
@@ -58,6 +59,7 @@ class Alignment:
     vocabulary_row: NDArray[np.intp]
     row: NDArray[np.intp]
     known: NDArray[np.bool_]
+    all_known: bool
     same: bool
     near: NDArray[np.intp]
 
@@ -113,6 +115,7 @@ class RankingModel:
         return Scores(
             score if alignment.same else _aligned(score, alignment),
             alignment.known,
+            alignment.all_known,
             self.manifest.parts,
             parts,
             alignment.vocabulary_row,
@@ -186,7 +189,7 @@ def align(vocabulary: Mapping[str, int], neighbours: NDArray[np.int32], item_ids
     row = np.full(size, count, np.intp)
     row[vocabulary_row[known]] = np.nonzero(known)[0]
     same = size == count and bool((vocabulary_row == np.arange(count)).all())
-    return Alignment(item_ids, vocabulary_row, row, known, same, np.append(row, count)[neighbours])
+    return Alignment(item_ids, vocabulary_row, row, known, bool(known.all()), same, np.append(row, count)[neighbours])
 
 
 def _aligned(score: NDArray[np.float32], alignment: Alignment) -> NDArray[np.float32]:
