@@ -66,25 +66,14 @@ def precompute(
 @models_app.command("list")
 def list_models() -> None:
     """List all models, the newest first."""
-    from rich.table import Table
-
     from training_bridge import registry
+    from training_bridge.model_report import list_lines
     from training_bridge.workspace import open_workspace
 
     with open_workspace(_settings()) as workspace:
         models = registry.list_models(workspace.sql)
-    table = Table("version", "aliases", "registered (UTC)", "NDCG@10", "popularity", "dataset", "run", box=None)
-    for model in models:
-        ours, popular = (model.metrics.get(name) for name in ("ndcg@10", "popularity.ndcg@10"))
-        table.add_row(
-            model.version[:12],
-            " ".join(model.aliases),
-            _utc(model.registered_at_ms),
-            *("" if value is None else f"{value:.4f}" for value in (ours, popular)),
-            model.dataset[:12],
-            model.run,
-        )
-    _console().print(table if models else "no model is registered yet: `marquee train` makes one", highlight=False)
+    for line in list_lines(models):
+        typer.echo(line)
 
 
 @models_app.command("show")
@@ -138,7 +127,3 @@ def _console() -> Console:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _utc(time_ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time_ms / 1_000))

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from training_bridge.dataset_manifest import DatasetManifest
-from training_bridge.registry import AliasChange, Lineage
+from training_bridge.registry import AliasChange, Lineage, ModelVersion
+
+
+def list_lines(models: Sequence[ModelVersion]) -> Iterator[str]:
+    """Yield a line for each model, below a head."""
+    if not models:
+        yield "no model is registered yet: `marquee train` makes one"
+        return
+    yield f"{'version':<12}  {'registered':<23}  {'NDCG@10':<7}  {'popularity':<10}  {'aliases':<10}  run"
+    for model in models:
+        ours, popular = (_score(model.metrics.get(name)) for name in ("ndcg@10", "popularity.ndcg@10"))
+        aliases = " ".join(model.aliases) or "-"
+        place = f"{model.version[:12]}  {utc(model.registered_at_ms)}"
+        yield f"{place}  {ours:<7}  {popular:<10}  {aliases:<10}  {model.run or '-'}"
 
 
 def lineage_lines(lineage: Lineage) -> Iterator[str]:
@@ -30,6 +43,10 @@ def lineage_lines(lineage: Lineage) -> Iterator[str]:
 def utc(time_ms: int) -> str:
     """Return a time as people read it."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_ms / 1_000))
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _dataset_lines(dataset: DatasetManifest) -> Iterator[str]:

@@ -45,13 +45,18 @@ def workspace(settings: Settings) -> Iterator[Workspace]:
 
 
 def run(
-    workspace: Workspace, name: str, policy: PromotionPolicy | None = None, config=CONFIG, now_ms: int = NOW_MS
+    workspace: Workspace,
+    name: str,
+    policy: PromotionPolicy | None = None,
+    config=CONFIG,
+    now_ms: int = NOW_MS,
+    max_predictions: int = 300,
 ) -> tuple[str, Decision, Evidence]:
     """Do what the flow does, in one process."""
     dataset, champion = prepare(workspace, DatasetParameters())
     dataset = load_dataset(workspace, dataset.address)
     challenger = fit_challenger(workspace, name, dataset, config, 1)
-    found, evidence = measure(workspace, name, dataset, challenger, champion, max_predictions=300, seed=1)
+    found, evidence = measure(workspace, name, dataset, challenger, champion, max_predictions=max_predictions)
     draft = export(workspace, f"TrainFlow/{name}", dataset, config, seed=1, created_at_ms=now_ms)
     version = finish_model(workspace.blobs, draft, manifest_metrics(found))
     policy = policy or PromotionPolicy()
@@ -117,6 +122,16 @@ def test_a_worse_model_is_registered_and_not_promoted_unless_by_hand(settings: S
     _, forced, _ = run(workspace, "2", PromotionPolicy(forced="to see it serve"), config)
     assert forced.promote
     assert registry.aliased(workspace.sql) == worse
+
+
+def test_measurements_on_different_samples_of_a_dataset_are_not_compared(
+    settings: Settings, workspace: Workspace
+) -> None:
+    store(settings, EARLIER)
+    run(workspace, "1")
+    _, decision, _ = run(workspace, "2", max_predictions=60, now_ms=NOW_MS + 1)
+    assert not decision.promote
+    assert "measured nothing on these events" in decision.reason
 
 
 def test_with_a_handful_of_new_events_the_champion_stays_and_the_reason_says_why(

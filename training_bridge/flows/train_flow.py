@@ -101,7 +101,6 @@ class TrainFlow(FlowSpec):  # type: ignore[misc]  # Metaflow is untyped
                 self.challenger,
                 self.champion,
                 max_predictions=self.predictions,
-                seed=self.seed,
             )
         self.metrics, self.evidence = manifest_metrics(found), msgspec.to_builtins(evidence)
         _say(summary(found))

@@ -30,21 +30,27 @@ def measure(
     champion: str | None,
     *,
     max_predictions: int,
-    seed: int,
 ) -> tuple[HeldOut, Evidence]:
-    """Return how the challenger, the champion where that is fair, and popularity predict the events after the split."""
+    """Return how the challenger, the champion where that is fair, and popularity predict the events after the split.
+
+    Which of them are predicted depends on the dataset alone, so that runs on the same one can be compared.
+    """
     models = {CHALLENGER: load_model(workspace.scratch_blobs(run), challenger)}
     incumbent, recorded, why_not = _incumbent(workspace.blobs, dataset, champion)
     if incumbent is not None:
         models[CHAMPION] = incumbent
-    rng = np.random.default_rng(seed)
+    seed = int(dataset.address[:16], 16)
     try:
-        found = evaluate(dataset, models, max_predictions=max_predictions, rng=rng)
+        found = evaluate(dataset, models, max_predictions=max_predictions, rng=np.random.default_rng(seed))
     except FixRequest as error:
         why_not = str(error)
         models.pop(CHAMPION, None)
-        found = evaluate(dataset, models, max_predictions=max_predictions, rng=rng)
-    theirs = found.ndcg(CHAMPION) if math.isnan(recorded) else recorded
+        found = evaluate(dataset, models, max_predictions=max_predictions, rng=np.random.default_rng(seed))
+    theirs = found.ndcg(CHAMPION)
+    if recorded:
+        same = recorded.get("predictions") == found.predictions
+        theirs = recorded.get("ndcg@10", math.nan) if same else math.nan
+        why_not = "its own run measured nothing on these events"
     return found, Evidence(champion, found.predictions, found.ndcg(CHALLENGER), theirs, why_not)
 
 
@@ -63,20 +69,22 @@ def manifest_metrics(found: HeldOut) -> dict[str, float]:
     return {**ours, **beside, "predictions": float(found.predictions), "members": float(found.members)}
 
 
-def _incumbent(blobs: BlobStore, dataset: Dataset, champion: str | None) -> tuple[RankingModel | None, float, str]:
+def _incumbent(
+    blobs: BlobStore, dataset: Dataset, champion: str | None
+) -> tuple[RankingModel | None, dict[str, float], str]:
     """Return the champion's model if it can be measured on this dataset, else None.
 
-    Then also what its own run measured on this same dataset (nan if that was another), and why if there is neither.
+    Then also the metrics of its own run if that was on this same dataset ({} if not), and why there is neither.
     """
     if champion is None:
-        return None, math.nan, ""
+        return None, {}, ""
     try:
         manifest = decode_manifest(blobs.get(champion))
         if manifest.dataset == dataset.address:
-            return None, manifest.metrics.get("ndcg@10", math.nan), "its own run measured nothing on this dataset"
+            return None, manifest.metrics, ""
         seen = champion_dataset(blobs, champion)
         if seen is None or seen.last_ms >= dataset.manifest.split_ms:
-            return None, math.nan, "too little has happened since it was trained, or the split lies before that"
-        return load_model(blobs, champion), math.nan, ""
+            return None, {}, "too little has happened since it was trained, or the split lies before that"
+        return load_model(blobs, champion), {}, ""
     except (Corrupt, TryAgain) as error:
-        return None, math.nan, str(error)
+        return None, {}, str(error)
