@@ -8,15 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
-from training_bridge.evaluation.comparison import SplitResult, compare
+from training_bridge.evaluation.comparison import SplitResult, measure
 from training_bridge.evaluation.data import load
-from training_bridge.evaluation.prequential import make_task, some_members
 from training_bridge.evaluation.report import split_table, verdict_table, write_json, write_plot
-from training_bridge.ranker.config import RankerConfig
 from training_bridge.ranker.interactions import Interactions
 from training_bridge.ranker.titles_meta import TitlesMeta
 
@@ -73,17 +70,6 @@ def measure_all(
                     console.print(split_table(result))
                     results.append(result)
     return results
-
-
-def measure(log: Interactions, meta: TitlesMeta, share: float, members: int | None, seed: int) -> SplitResult | None:
-    """Return one split's result; None if there is nobody to predict."""
-    config = RankerConfig()
-    task = make_task(
-        log, meta, share, history_length=config.history_length, half_lives_d=config.popularity_half_lives_d
-    )
-    if members:
-        task = some_members(task, members, np.random.default_rng(seed))
-    return compare(task, share, seed=seed, config=config) if len(task.positions) else None
 
 
 def _write(results: list[SplitResult], json: Path | None, plot: Path | None) -> None:

@@ -19,10 +19,12 @@ from training_bridge.evaluation.baselines.tuning import (
 )
 from training_bridge.evaluation.bootstrap import Interval, mean_interval, ratio_interval
 from training_bridge.evaluation.metrics import hit_rate, mean_per_member, ndcg
-from training_bridge.evaluation.prequential import Scorer, Task, predict
+from training_bridge.evaluation.prequential import Scorer, Task, make_task, predict, some_members
 from training_bridge.ranker.config import RankerConfig
+from training_bridge.ranker.interactions import Interactions
 from training_bridge.ranker.live_state import StateBatch
 from training_bridge.ranker.scoring import score
+from training_bridge.ranker.titles_meta import TitlesMeta
 from training_bridge.ranker.training import train
 from training_bridge.ranker.weights import RankerWeights
 
@@ -59,6 +61,17 @@ class SplitResult:
     candidates: int
     methods: tuple[MethodResult, ...]
     best: str
+
+
+def measure(log: Interactions, meta: TitlesMeta, share: float, members: int | None, seed: int) -> SplitResult | None:
+    """Return one split's result; None if there is nobody to predict."""
+    config = RankerConfig()
+    task = make_task(
+        log, meta, share, history_length=config.history_length, half_lives_d=config.popularity_half_lives_d
+    )
+    if members:
+        task = some_members(task, members, np.random.default_rng(seed))
+    return compare(task, share, seed=seed, config=config) if len(task.positions) else None
 
 
 def compare(
