@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,10 @@ from streams.importers.replay import replay
 from streams.importers.report import bad_row_lines
 from streams.settings import Settings
 
-STEPS: Final = ("history", "features", "warehouse", "model", "pages")
+NEEDED: Final = ("history", "warehouse", "model", "features")
+"""What must be done before members get personalised pages, in this order: training needs no features."""
+LATER: Final = ("pages",)
+"""What can be done while they do: pages computed ahead are only for bad times."""
 GENERATED: Final = "generated"
 LINE_WIDTH: Final = 60
 
@@ -83,9 +86,9 @@ class SetUp:
         self._console = console
         self._logs = logs
 
-    def is_done(self) -> bool:
-        """Return whether every step is done."""
-        return not self._left()
+    def is_done(self, steps: Sequence[str]) -> bool:
+        """Return whether all of these steps are done."""
+        return not self._left(steps)
 
     def check_source(self, data: Path | None) -> None:
         """Keep where the data come from. Raises FixRequest if the folder was set up from elsewhere."""
@@ -99,8 +102,8 @@ class SetUp:
                 f"{self._folder.path} was set up from {setup.source}; choose another STATE=path or `marquee reset`",
             )
 
-    def run(self) -> None:
-        """Do what is left. Whatever step fails, the platform goes on without it: it serves what it has."""
+    def run(self, names: Sequence[str]) -> None:
+        """Do what is left of these steps. If one fails, the platform goes on without it: it serves what it has."""
         steps: dict[str, Callable[[_Bar], str]] = {
             "history": self._append,
             "warehouse": lambda bar: self._consume("warehouse", bar),
@@ -108,21 +111,20 @@ class SetUp:
             "features": lambda bar: self._consume("features", bar),
             "pages": lambda bar: self._run("precompute", bar),
         }
-        left = self._left()
+        left = self._left(names)
         try:
             with _progress(self._console) as progress:
-                for name, step in steps.items():
-                    if name in left:
-                        self._step(name, step, progress)
+                for name in left:
+                    self._step(name, steps[name], progress)
         except TryAgain as error:
             self._console.print(f"  set-up is not complete: {error}", style="yellow", markup=False, highlight=False)
             self._console.print("  going on without; the next start does the rest", style="yellow", highlight=False)
         if "warehouse" in left:
             self._supervisor.start(commands.sink_agent(self._settings))
 
-    def _left(self) -> list[str]:
+    def _left(self, names: Sequence[str]) -> list[str]:
         done = self._folder.read().steps
-        return [step for step in STEPS if step not in done]
+        return [name for name in names if name not in done]
 
     def _step(self, name: str, step: Callable[[_Bar], str], progress: Progress) -> None:
         started_s = time.monotonic()

@@ -14,7 +14,7 @@ from types import FrameType
 from rich.console import Console
 
 from marquee import commands
-from marquee.set_up import SetUp
+from marquee.set_up import LATER, NEEDED, SetUp
 from marquee.state_folder import LOGS, StateFolder
 from marquee.supervisor import Supervisor
 from marquee.waiting import wait_until_ready
@@ -88,19 +88,21 @@ def _start(
     try:
         set_up = SetUp(settings, folder, supervisor, log, engine, console, settings.state / LOGS)
         set_up.check_source(data)
-        is_new = not set_up.is_done()
+        is_new = not set_up.is_done(NEEDED)
         supervisor.start(commands.features_agent(settings))
         supervisor.start(commands.sink_agent(settings, quick=is_new))
         supervisor.start(commands.serving(settings))
         if is_new:
             console.print(f"Setting up {settings.state}", style="bold", highlight=False)
-            set_up.run()
-        complete = set_up.is_done()
+            set_up.run(NEEDED)
+        is_complete = set_up.is_done(NEEDED)
+        missing = wait_until_ready(settings.host, settings.port, degraded=not is_complete)
+        _announce(settings, console, missing, time.monotonic() - started_s)
+        if is_complete:
+            set_up.run(LATER)
     finally:
         log.close()
         engine.dispose()
-    missing = wait_until_ready(settings.host, settings.port, degraded=not complete)
-    _announce(settings, console, missing, time.monotonic() - started_s)
 
 
 def _announce(settings: Settings, console: Console, missing: str | None, seconds: float) -> None:

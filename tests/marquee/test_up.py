@@ -93,6 +93,7 @@ def test_a_platform_sets_itself_up_survives_kills_and_starts_again(tmp_path: Pat
         assert "not all is well" not in up.said()
         home = up.get("/homepage?member_id=7")
         assert (home["served"]["step"], bool(home["rows"])) == ("fresh", True)
+        up.wait_until_said("  pages ")
         assert set(up.children()) == {"features", "sink", "serve"}
         _kill_and_see_it_come_back(up, "serve")
         _kill_and_see_it_come_back(up, "features")
