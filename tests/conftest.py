@@ -1,0 +1,7 @@
+"""What holds in every test process."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
