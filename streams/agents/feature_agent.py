@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 from streams.agents.dead_letters import Rejected
 from streams.agents.held_states import HeldStates
 from streams.agents.rebuilding import rebuild_from
-from streams.agents.refilling import HotStoreWatch
+from streams.agents.refilling import HotStoreWatch, is_empty
 from streams.agents.state_stores import StateStores
 from streams.catalogue import Catalogue
 from streams.errors import Undeliverable
@@ -114,13 +114,8 @@ class FeatureAgent:
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Take over partitions; from the start of the log if both stores have lost everything."""
         places = list(partitions)
-        empty = all(
-            next(store.scan(view.name), None) is None
-            for view in (MEMBER, TITLE)
-            for store in (self._hot, self._durable)
-        )
         self.revoked(places)
-        return dict.fromkeys(places, 0) if empty else {}
+        return dict.fromkeys(places, 0) if is_empty(self._hot) and is_empty(self._durable) else {}
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Drop what is held for partitions that others own now."""
@@ -137,7 +132,7 @@ class FeatureAgent:
         self._fold(held, admitted)
         if rejected:
             self._dead_letters.put_all(batch.topic, batch.partition, rejected)
-        held.next_offset = batch.records[-1].offset + 1
+        held.next_offset = max(held.next_offset or 0, batch.records[-1].offset + 1)
         self._since_flush += len(batch.records)
         self._unwritten += len(batch.records)
 
@@ -151,15 +146,16 @@ class FeatureAgent:
         return {place: offset for place, offset in written if offset is not None}
 
     def write(self) -> None:
-        """Write everything to both stores. Raises TryAgain when one is away; calling again goes on."""
+        """Write everything to both stores. Raises TryAgain when one is away: calling again goes on; Fenced when both
+        have lost everything."""
         self._watch.look()
         if not self._unwritten:
             return
         holders = list(self._partitions.values())
         for held in holders:
             held.titles.write(self._stores)
-        self._durable.append_history([row for held in holders for row in held.rows.values()])
-        self._durable.put_profiles([profile for held in holders for profile in held.profiles.values()])
+        for held in holders:
+            self._write_history(held)
         for held in holders:
             held.members.write(self._stores)
         for held in holders:
@@ -169,6 +165,18 @@ class FeatureAgent:
             held.members.written()
             held.written_offset = held.next_offset
         self._unwritten = 0
+
+    def _write_history(self, held: _Held) -> None:
+        """Write history rows and profiles of the events that no stored member state covers.
+
+        Where one does, another owner has written the rows, or the member was forgotten together with them.
+        """
+        members = list(held.profiles)
+        stored = self._hot.positions(MEMBER.name, [member_key(member_id) for member_id in members])
+        covered = dict(zip(members, stored, strict=True))
+        rows = [row for position, row in held.rows.items() if position > covered[row.member_id]]
+        self._durable.append_history(rows)
+        self._durable.put_profiles([held.profiles[member_id] for member_id in {row.member_id: None for row in rows}])
 
     def close(self) -> None:
         """Write what is held, due or not."""

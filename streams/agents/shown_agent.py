@@ -78,7 +78,7 @@ class ShownAgent:
         held.titles.touched(titles, min(shown, default=0))
         if rejected:
             self._dead_letters.put_all(batch.topic, batch.partition, rejected)
-        held.next_offset = batch.records[-1].offset + 1
+        held.next_offset = max(held.next_offset or 0, batch.records[-1].offset + 1)
         self._since_flush += len(batch.records)
         self._unwritten += len(batch.records)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from random import Random
+from typing import get_args
 
 from hypothesis import strategies as st
 
 from streams.catalogue import Catalogue, Title
 from streams.event_log.protocol import Batch, Record
-from streams.events import EVENT_TYPES, MAX_EVENT_TIME_MS, Event, encode_event
+from streams.events import EVENT_TYPES, MAX_EVENT_TIME_MS, Event, EventType, encode_event
 from streams.features.replay import PartitionStates
 from streams.topics import MEMBER_EVENTS
 
@@ -67,7 +68,7 @@ def generated(count: int, members: int, seed: int = 1, duplicates: float = 0.05)
         made.append(
             Event(
                 event_id=f"g{number}",
-                type=rng.choice(EVENT_TYPES),
+                type=rng.choice(get_args(EventType)),
                 member_id=f"m{rng.randrange(members)}",
                 event_time_ms=NOW_MS - 60 * DAY_MS + number * 600_000 - late_ms,
                 item_id=rng.choice(TITLES).item_id,

@@ -6,11 +6,11 @@ import pytest
 
 from streams.events import Event
 from streams.features.click_through import click_through
+from streams.features.entity_state import EntityState
 from streams.features.member import MEMBER, SESSION_GAP_MS
 from streams.features.replay import PartitionStates
 from streams.features.title import CLICK_THROUGH, TITLE, TITLE_FEATURES, TITLE_SHOWN, title_features, title_vector
 from streams.features.trend import trend
-from streams.features.view import EntityState
 from streams.impressions import Impression, ShownItem, ShownRow
 from tests.streams.features.events import DAY_MS, FIRST, NOW_MS
 
@@ -26,7 +26,7 @@ def states_after(*times_ms: int, page_id: str | None = None) -> PartitionStates:
 
 
 def member(state: EntityState, now_ms: int) -> list[float]:
-    return MEMBER.vector(state, NAMES, now_ms).tolist()
+    return list(map(float, MEMBER.vector(state, NAMES, now_ms)))
 
 
 def test_a_session_is_the_run_of_events_without_a_long_pause() -> None:
