@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from streams.errors import FixRequest
 from streams.settings import Settings
 from streams.stores.sql import open_sql
 
-ROOT = Path(__file__).parents[2]
 NOW_MS = 1_700_000_000_000
 
 
@@ -119,30 +117,22 @@ def test_real_titles_are_within_the_bounds() -> None:
     check_title(Title("2", "", 0, ()))
 
 
-def test_processes_that_publish_the_same_titles_at_once_publish_each_once(tmp_path: Path) -> None:
-    script = f"""
-import sys
-from pathlib import Path
-from streams.catalogue import Title, publish_titles
-from streams.settings import Settings
-from streams.stores.sql import open_sql
-engine = open_sql(Settings(state=Path({str(tmp_path)!r})))
-print("ready", flush=True)
-sys.stdin.readline()
-print(publish_titles(engine, [Title(str(number), "t", 2000, ()) for number in range(3000)], 0))
-"""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    children = [subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, **pipes) for _ in range(2)]
-    for child in children:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-    published = 0
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    for child in children:
-        published += int(child.communicate(timeout=30)[0])
+def test_publishers_of_the_same_titles_at_once_publish_each_once(tmp_path: Path) -> None:
+    start = threading.Barrier(3)
+    published: list[int] = []
+
+    def publish() -> None:
+        engine = open_sql(Settings(state=tmp_path))
+        start.wait(timeout=10)
+        published.append(publish_titles(engine, [_title(str(number)) for number in range(3_000)], NOW_MS))
+        engine.dispose()
+
+    publishers = [threading.Thread(target=publish) for _ in range(3)]
+    for publisher in publishers:
+        publisher.start()
+    for publisher in publishers:
+        publisher.join()
     engine = open_sql(Settings(state=tmp_path))
-    assert published == len(read_catalogue(engine)) == 3000
+    assert sorted(published) == [0, 0, 3_000]
+    assert len(read_catalogue(engine)) == 3_000
     engine.dispose()
