@@ -25,7 +25,7 @@ function homepageUrl() {
 async function show() {
   try {
     render(await getJson(homepageUrl()), false);
-    location.hash = encodeURIComponent($("member").value.trim());
+    history.replaceState(null, "", `/?member_id=${encodeURIComponent($("member").value.trim())}`);
   } catch (error) {
     say("change", error.message, "failed");
   }
@@ -54,10 +54,10 @@ function card(item, row, position, before) {
   const isNew = before && !before.has(item.item_id);
   const li = element("li", { class: isNew ? "card new" : "card", "data-item": item.item_id });
   const poster = element("div", { class: "poster" });
-  poster.style.setProperty("--hue", hue(item.genres[0] ?? item.title));
+  poster.style.setProperty("--hue", hue(item.genres[0] ?? "") + (hue(item.title) % 50));
   poster.append(element("strong", {}, item.title), element("small", {}, [item.year || "", ...item.genres.slice(0, 2)].filter(Boolean).join(" · ")));
   const actions = element("div", { class: "actions" });
-  for (const [type, label] of [["play", "▶ Play"], ["like", "♥"], ["skip", "✕"]]) {
+  for (const [type, label] of [["play", "▶"], ["like", "♥"], ["skip", "✕"]]) {
     const button = element("button", { type: "button", class: type, "aria-label": `${type} ${item.title}`, title: type }, label);
     button.addEventListener("click", () => act(type, item, row, position));
     actions.append(button);
@@ -162,7 +162,7 @@ async function start() {
   const { members } = await getJson("/v1/members?limit=200").catch(() => ({ members: [] }));
   $("members").replaceChildren(...members.map((id) => element("option", { value: id })));
   const pick = () => members[Math.floor(Math.random() * members.length)] ?? "1";
-  $("member").value = decodeURIComponent(location.hash.slice(1)) || pick();
+  $("member").value = new URLSearchParams(location.search).get("member_id") || pick();
   $("picker").addEventListener("submit", (submit) => { submit.preventDefault(); show(); });
   $("random").addEventListener("click", () => { $("member").value = pick(); show(); });
   $("absent").addEventListener("submit", (submit) => { submit.preventDefault(); explain($("absent-item").value.trim(), ""); });

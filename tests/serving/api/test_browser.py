@@ -28,7 +28,7 @@ def page(url: str) -> Iterator[Page]:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.goto(f"{url}/#ann")
+        page.goto(f"{url}/?member_id=ann")
         yield page
         browser.close()
         assert errors == []
