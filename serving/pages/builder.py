@@ -21,7 +21,7 @@ from streams.features.entity_state import EntityState
 from streams.features.member import MEMBER
 from streams.positions import NOTHING
 
-__all__ = ["DEFAULT_PARAMS", "PageInputs", "PageParams", "build_page"]
+__all__ = ["DEFAULT_PARAMS", "PageInputs", "PageParams", "build_page", "prepare"]
 
 KNOWN_MEMBER: Final[tuple[RowMaker, ...]] = (
     rows.continue_watching,
@@ -53,6 +53,15 @@ class PageInputs:
     model: RankingModel
     context: PageContext
     params: PageParams = DEFAULT_PARAMS
+
+
+def prepare(
+    catalogue: Catalogue, snapshot: TitleSnapshot, model: RankingModel | None, params: PageParams = DEFAULT_PARAMS
+) -> None:
+    """Compute ahead, off the request path, what the first page of a new snapshot or model would wait for."""
+    shelves_of(catalogue, snapshot, params)
+    if model is not None:
+        model.bind(snapshot)
 
 
 def build_page(inputs: PageInputs) -> Page:
@@ -134,9 +143,11 @@ def in_order(draft: Draft) -> list[DraftRow]:
 
 def render(draft: Draft, row: DraftRow) -> Row:
     """Return a row as it is shown."""
-    index = draft.shelves.index
+    facts = draft.shelves.index.facts
     scores = draft.score[row.rows].tolist()
     propensities = row.propensities or [1.0] * len(row.rows)
-    facts = [[column[number] for number in row.rows] for column in index.facts]
-    items = list(map(PageTitle, *facts, scores, propensities, row.reasons))
+    items = [
+        PageTitle(*facts[number], score, propensity, reason)
+        for number, score, propensity, reason in zip(row.rows, scores, propensities, row.reasons, strict=True)
+    ]
     return Row(row.row_id, row.kind, row.title, row.reason, row.value, items)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,9 @@ class TitleIndex:
 
     order: TitleOrder
     titles: Sequence[Title]
-    facts: Sequence[Sequence[Any]]
-    """The first fields of a PageTitle, as columns: item id, title, year, genres."""
+    facts: Sequence[tuple[str, str, int, tuple[str, ...]]]
+    """The first fields of each PageTitle: item id, title, year, genres. Equal years and genres are one object each, as
+    are `genre_numbers`: a page touches hundreds of them, and memory is what it waits for."""
     genres: tuple[str, ...]
     flags: Mask
     genre_numbers: Sequence[tuple[int, ...]]
@@ -104,12 +105,15 @@ def build_index(catalogue: Catalogue, order: TitleOrder) -> TitleIndex:
     titles = [catalogue.get(item_id) or Title(item_id, item_id, 0, ()) for item_id in order.item_ids]
     genres = tuple(sorted({genre for title in titles for genre in title.genres}))
     number = {genre: place for place, genre in enumerate(genres)}
-    genre_numbers = [tuple(number[genre] for genre in title.genres) for title in titles]
+    numbers_of = {title.genres: tuple(number[genre] for genre in title.genres) for title in titles}
+    genre_numbers = [numbers_of[title.genres] for title in titles]
+    years = {title.year: title.year for title in titles}
+    same = {title.genres: title.genres for title in titles}
+    facts = [(title.item_id, title.title, years[title.year], same[title.genres]) for title in titles]
     flags = np.zeros((len(genres), len(titles)), np.bool_)
     for row, numbers in enumerate(genre_numbers):
         flags[list(numbers), row] = True
     live_from_ms = np.fromiter((title.live_from_ms for title in titles), np.int64, len(titles))
-    facts = [[getattr(title, field) for title in titles] for field in ("item_id", "title", "year", "genres")]
     return TitleIndex(order, titles, facts, genres, flags, genre_numbers, TitleHashes(order.item_ids), live_from_ms)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.features.history import HistoryEntry
 from streams.features.strength import strength
+
+STRENGTHS_KEPT: Final = 1024
+"""Pairs of event type and value: there are ten ratings; only watched seconds come in any number."""
+
+_strength = lru_cache(maxsize=STRENGTHS_KEPT)(strength)
 
 
 class HistoryArrays(NamedTuple):
@@ -38,5 +44,5 @@ def encode_history(
         row_of = vocabulary.get
         titles[:count] = [row_of(item_id, unknown) for item_id in item_ids]
         ages_s[:count] = np.maximum(now_ms - np.array(times_ms, np.int64), 0) / 1000
-        strengths[:count] = list(map(strength, types, values))
+        strengths[:count] = list(map(_strength, types, values))
     return HistoryArrays(titles, ages_s, strengths)
