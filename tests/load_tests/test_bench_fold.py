@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.features.fold_benchmark import generated_sample, measure
+from load_tests.bench.fold import generated_sample, measure
 
 
 def test_rates_are_those_of_the_fold_and_of_decoding() -> None:

@@ -1,4 +1,4 @@
-"""LMDB against SQLite as the embedded hot store, side by side: `python -m load_tests.hot_store_choice`.
+"""LMDB against SQLite as the embedded hot store, side by side: `python -m load_tests.bench.hot_store`.
 
 Both behind the same protocol, neither synced on each write, in turns within one run; the best of the rounds counts. The
 second half measures the same reads while another process writes batches as fast as it can.
@@ -69,7 +69,7 @@ def read_one_by_one(read: Callable[[str, list[bytes]], object]) -> Callable[[], 
 @contextmanager
 def writing_elsewhere(engine: str, folder: Path) -> Iterator[None]:
     """Let another process write every state over and over in the meantime."""
-    command = [sys.executable, "-m", "load_tests.hot_store_choice", engine, str(folder)]
+    command = [sys.executable, "-m", "load_tests.bench.hot_store", engine, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()

@@ -1,4 +1,4 @@
-"""How fast the fold is: `python -m streams.features.fold_benchmark [MovieLens folder]`.
+"""How fast the fold is: `python -m load_tests.bench.fold [MovieLens folder]`.
 
 Measured beside a bare loop that only decodes the same events, in turns, on CPU time; of each the best turn counts,
 because whatever else the machine does can only add. Without a folder the events are generated.
@@ -83,7 +83,7 @@ def movielens_sample(folder: Path) -> Sample:
 
 def generated_sample(count: int = GENERATED_EVENTS, seed: int = 1) -> Sample:
     """Return plays by members who come back now and then, of titles of which some are played far more than others."""
-    rng = Random(seed)  # noqa: S311 - a sample, nothing secret
+    rng = Random(seed)
     kinds = ("view", "click", "play", "progress", "complete", "rate", "like", "skip")
     events = [
         Event(

@@ -4,7 +4,7 @@ Each is a uvicorn process of its own (uvloop, httptools, no access log). A few k
 another; the servers take turns, in short rounds, so that a noisy neighbour meets all of them. Compared are requests a
 second and, robuster on a busy machine, the server's CPU time a request (of all threads: with a hit's impression).
 
-    python -m load_tests.bench_hit STATE MEMBER     STATE: the folder of a platform that has a champion
+    python -m load_tests.bench.hit STATE MEMBER     STATE: the folder of a platform that has a champion
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _servers(state: Path, member_id: str) -> Iterator[dict[str, tuple[subprocess
             body.write_bytes(_check_is_hit(port, member_id))
             for name in ("fastapi", "bare"):
                 port = free_port()
-                command = [sys.executable, "-m", "load_tests.bench_hit", "--serve", name, str(port), str(body)]
+                command = [sys.executable, "-m", "load_tests.bench.hit", "--serve", name, str(port), str(body)]
                 processes[name] = (subprocess.Popen(command), port)
                 _wait_for(port, _path(member_id))
             yield processes

@@ -4,7 +4,7 @@ The two take turns over the same members in short rounds, so that a noisy neighb
 CPU time of one thread. The bare loop's model inputs are made beforehand; the page unpacks the state, makes the inputs,
 runs the model, fills every row with titles and reasons, and (in the second figure) encodes the answer.
 
-    python -m load_tests.bench_page STATE     STATE: the folder of a platform that has members and a champion
+    python -m load_tests.bench.page STATE     STATE: the folder of a platform that has members and a champion
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def open_bench(state: Path) -> Bench:
 
 def main() -> None:
     """Measure, print the report as JSON, and exit with 1 if the page costs more than AIM allows."""
-    parser = argparse.ArgumentParser(prog="python -m load_tests.bench_page")
+    parser = argparse.ArgumentParser(prog="python -m load_tests.bench.page")
     parser.add_argument("state", type=Path)
     report = measure_page(open_bench(parser.parse_args().state))
     print(json.dumps(asdict(report), indent=2))
