@@ -1,0 +1,130 @@
+"""`make bench`: every claim about speed beside its limit, in one run. Figures are this machine's; ratios travel."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from load_tests.bench import fold, hit, page, pipeline
+from load_tests.platform import DEFAULT_DATA, free_port, start_platform, stop_platform, wait_until_ready
+from streams.importers.dataset import Dataset
+from streams.importers.movielens import read_movielens
+from streams.settings import Settings
+from streams.simulation.generated import generate_dataset
+from streams.stores.open import open_durable
+
+WHOLE_PIPELINE_AIM_S = 5.0
+FOLD_AIM = 100_000
+
+Row = tuple[str, str, str, str, str]
+"""what, measured, limit beside it, ratio, aim."""
+
+
+def main(
+    data: Annotated[Path | None, typer.Option(help="A MovieLens folder; generated events where there is none")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for bench.json")] = Path("results"),
+    only: Annotated[list[str] | None, typer.Option(help="Of: fold, pipeline, page, hit")] = None,
+) -> None:
+    """Measure the fold, the pipeline, a cold page and a cache hit."""
+    console = Console()
+    found = data or (DEFAULT_DATA if DEFAULT_DATA.is_dir() else None)
+    wanted = set(only or ("fold", "pipeline", "page", "hit"))
+    reports: dict[str, Any] = {}
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
+        for name, measure in (("fold", _fold), ("pipeline", _pipeline)):
+            if name in wanted:
+                with console.status(f"measuring the {name}"):
+                    reports[name], row = measure(found, Path(folder))
+                rows.append(row)
+        if wanted & {"page", "hit"}:
+            state = Path(folder) / "platform"
+            _set_up(state, found)
+            for name, measure_served in (("page", _page), ("hit", _hit)):
+                if name in wanted:
+                    with console.status(f"measuring a {name}"):
+                        reports[name], more = measure_served(state)
+                    rows += more
+    console.print(_table(rows))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "bench.json").write_text(json.dumps(reports, indent=2))
+    console.print(f"written: {out / 'bench.json'}")
+
+
+def _fold(data: Path | None, _folder: Path) -> tuple[dict[str, Any], Row]:
+    sample = fold.movielens_sample(data) if data else fold.generated_sample()
+    rates = fold.measure(sample)
+    what = f"fold alone, member and title state, {sample.name}"
+    row = (what, f"{rates.fold:,.0f} events/s", f"decoding alone {rates.decode:,.0f}/s", _x(rates.fold / rates.decode))
+    return rates._asdict(), (*row, f"{FOLD_AIM:,} events/s a core")
+
+
+def _pipeline(data: Path | None, folder: Path) -> tuple[dict[str, Any], Row]:
+    dataset: Dataset = read_movielens(data) if data else generate_dataset()
+    report = pipeline.measure_pipeline(dataset, folder)
+    what = f"{report.events:,} events appended, consumed, folded, in both stores, committed"
+    measured = f"{report.whole_s:.2f} s (append {report.append_s:.2f}, agent {report.agent_s:.2f})"
+    row = (what, measured, f"bare consume and decode {report.bare_s:.2f} s", f"{_x(report.share_of_bare)} its rate")
+    return asdict(report), (*row, f"{WHOLE_PIPELINE_AIM_S:g} s or less")
+
+
+def _set_up(state: Path, data: Path | None) -> None:
+    """Set a platform up in `state` and stop it, so that nothing else runs while pages are measured."""
+    port = free_port()
+    process = start_platform(state, port, data)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+    finally:
+        stop_platform(process)
+
+
+def _page(state: Path) -> tuple[dict[str, Any], list[Row]]:
+    report = page.measure_page(page.open_bench(state))
+    limit = f"state read + one model run {report.bare_us:,.0f} us"
+    what = f"cold page over {report.titles:,} titles, CPU"
+    rows = [
+        (what, f"{report.page_us:,.0f} us", limit, _x(report.ratio), f"{page.AIM:g}x or less"),
+        ("the same, encoded as JSON", f"{report.encoded_us:,.0f} us", limit, _x(report.encoded_ratio), ""),
+    ]
+    return asdict(report), rows
+
+
+def _hit(state: Path) -> tuple[dict[str, Any], list[Row]]:
+    durable = open_durable(Settings(state=state))
+    member_id = durable.member_ids(1)[0]
+    durable.close()
+    report = hit.measure_hit(state, member_id)
+    what, measured = f"cache hit, {report.body_bytes:,} bytes", f"{report.hit_rps:,.0f}/s"
+    bare, fastapi = (
+        f"bare ASGI callable {report.bare_rps:,.0f}/s",
+        f"do-nothing FastAPI route {report.fastapi_rps:,.0f}/s",
+    )
+    rows = [
+        (what, measured, fastapi, _x(report.over_fastapi), f"{hit.AIM_OVER_FASTAPI:g}x or more"),
+        (what, measured, bare, _x(report.over_bare), f"{hit.AIM_OVER_BARE:g}x or more"),
+    ]
+    return asdict(report), rows
+
+
+def _x(ratio: float) -> str:
+    return f"{ratio:.2f}x"
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(title="Beside their limits, in one run", title_justify="left")
+    for column in ("what", "measured", "limit beside it", "ratio", "aim"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,31 @@
+"""Processes killed with -9 at random moments of a replay: nothing lost, nothing counted twice, pages all the while."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from load_tests.chaos.data import KUAIRAND, chaos_dataset
+from load_tests.chaos.run import run_chaos
+
+FAULTS = 10
+
+
+def test_generated_events_have_duplicates_where_the_real_ones_are_absent(tmp_path: Path) -> None:
+    events = chaos_dataset(2_000, 1, tmp_path / "absent").events
+    assert 1_800 < len({event.event_id for event in events}) < len(events) == 2_000
+
+
+@pytest.mark.slow
+def test_ten_kills_leave_exactly_what_a_clean_replay_gives(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(1 << 30)
+    report = run_chaos(tmp_path, FAULTS, seed)
+    assert report.comparison.differences == [], f"seed {seed}"
+    assert not report.failed, f"seed {seed}"
+    assert report.faults.total() == FAULTS
+    assert report.comparison.duplicates > 0
+    assert report.comparison.history_rows == report.comparison.distinct_events
+    assert report.answers.total() > 0
+    assert KUAIRAND.is_dir() or report.comparison.records == FAULTS * 1_000
