@@ -18,6 +18,7 @@ from tests.training_bridge.warehouse import publish, store
 from training_bridge import registry
 from training_bridge.flows.environment import flow_user, metaflow_environment
 from training_bridge.flows.launch import StepEvent, parse_line, run_flow
+from training_bridge.model_report import lineage_lines, list_lines
 
 CONFIG = '{"history_length": 16, "table_width": 20, "samples": 100}'
 TIMEOUT_S = 120
@@ -45,6 +46,8 @@ def test_marquee_train_runs_the_flow_and_registers_a_champion(tmp_path: Path) ->
     assert sorted(steps) == ["evaluate", "export", "register", "start", "train"]
     engine, blobs = open_sql(settings), BlobStore(settings.path_of(settings.blobs_url))
     champion = registry.find_model(engine, "champion")
+    shown = list(lineage_lines(registry.lineage(engine, blobs, "champion")))
+    listed = list(list_lines(registry.list_models(engine)))
     engine.dispose()
     assert f"model {champion.version[:12]} champion: the first model" in trained.stdout.splitlines()[-1]
     manifest = load_model(blobs, champion.version).manifest
@@ -55,8 +58,8 @@ def test_marquee_train_runs_the_flow_and_registers_a_champion(tmp_path: Path) ->
     assert not list((tmp_path / "elsewhere").iterdir()), "nothing is kept outside of the state folder"
     stored = sum(path.stat().st_size for path in runs.rglob("*") if path.is_file())
     assert stored < 1_000_000, "steps hand on addresses, and no code is packaged"
-    shown = marquee(settings.state, "models", "show", champion.version[:8])
-    assert "member-events partition 0 epoch 1: offsets 0-" in shown.stdout
+    assert any("member-events partition 0 epoch 1: offsets 0-" in line for line in shown)
+    assert listed[1].startswith(champion.version[:12])
 
 
 @pytest.mark.slow
