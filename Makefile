@@ -7,6 +7,8 @@ PORT ?= 8000
 DATA ?=
 export MARQUEE_STATE := $(STATE)
 export MARQUEE_PORT := $(PORT)
+# onnxruntime reports to its maker unless it is told not to
+export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench load-test eval chaos lock format clean

@@ -19,6 +19,7 @@ from serving.models.manifest import Manifest, decode_manifest, encode_manifest
 from serving.models.registry import CHAMPION, alias_changes, aliased_version, metadata, model_aliases, model_versions
 from streams.errors import Corrupt, FixRequest, TryAgain
 from streams.stores.blobs import BlobStore
+from streams.stores.sql import ensure_tables
 from training_bridge.dataset_manifest import DatasetManifest, decode_dataset_manifest
 
 REQUIRED_FILES: Final = ("model.onnx", "neighbours.npy", "neighbour_scores.npy")
@@ -62,13 +63,6 @@ class Lineage(msgspec.Struct, frozen=True):
     changes: tuple[AliasChange, ...]
 
 
-def ensure_tables(engine: sa.Engine) -> None:
-    """Create the registry's tables where missing; safe against other processes that do the same."""
-    with _writing(engine) as connection:
-        for table in metadata.sorted_tables:
-            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-
-
 def register(engine: sa.Engine, blobs: BlobStore, manifest: Manifest, files: Mapping[str, bytes], now_ms: int) -> str:
     """Store a model and add it to the registry; return its version. Doing it again changes nothing.
 
@@ -83,7 +77,7 @@ def register(engine: sa.Engine, blobs: BlobStore, manifest: Manifest, files: Map
 def register_stored(engine: sa.Engine, blobs: BlobStore, version: str, now_ms: int) -> str:
     """Add a model whose blobs are stored already; return its version. Raises Corrupt unless every blob is intact."""
     manifest = verify(blobs, version)
-    ensure_tables(engine)
+    ensure_tables(engine, metadata)
     row = {
         "version": version,
         "name": manifest.name,
@@ -120,7 +114,7 @@ def set_alias(
     """
     if not reason.strip():
         raise FixRequest("reason", "say why the alias is moved; it is kept with the change")
-    ensure_tables(engine)
+    ensure_tables(engine, metadata)
     with _writing(engine) as connection:
         return _set_alias(connection, alias, version, reason, now_ms, expected)
 
@@ -155,13 +149,13 @@ def earlier_version(changes: Iterable[AliasChange]) -> str | None:
 
 def aliased(engine: sa.Engine, alias: str = CHAMPION) -> str | None:
     """Return the version an alias points to, None if it is not set or there is no registry yet."""
-    ensure_tables(engine)
+    ensure_tables(engine, metadata)
     return aliased_version(engine, alias)
 
 
 def list_models(engine: sa.Engine) -> list[ModelVersion]:
     """Return all versions, the newest first."""
-    ensure_tables(engine)
+    ensure_tables(engine, metadata)
     order = (model_versions.c.registered_at_ms.desc(), model_versions.c.version)
     with engine.connect() as connection:
         aliases = connection.execute(sa.select(model_aliases.c.version, model_aliases.c.alias)).all()
@@ -248,7 +242,7 @@ def _is_registered(connection: sa.Connection, version: str) -> bool:
 
 
 def _changes(engine: sa.Engine, where: sa.ColumnElement[bool]) -> list[AliasChange]:
-    ensure_tables(engine)
+    ensure_tables(engine, metadata)
     with engine.connect() as connection:
         rows = connection.execute(sa.select(alias_changes).where(where).order_by(alias_changes.c.id))
         return [AliasChange(row.id, row.alias, row.previous, row.version, row.set_at_ms, row.reason) for row in rows]

@@ -47,6 +47,8 @@ class PageParams:
     trending_pool: int = 40
     trending_min_count: int = 3
     """A title wants this many plays in a week before a trend of it is more than chance."""
+    trending_min_titles: int = 12
+    """Fewer titles than this make no row worth its place; then a month is looked at."""
     popular_min_titles: int = 40
     """The shortest popularity clock that counts a play or more for so many titles is the one to speak of."""
 

@@ -98,12 +98,12 @@ def _add_genre(draft: Draft, genre: str, rows: list[int], favourite: bool) -> No
 
 
 def trending(draft: Draft) -> None:
-    """Of the titles in most demand this week, those that the member is likeliest to want."""
+    """Of the titles in most demand lately, those that the member is likeliest to want."""
     params = draft.params
     pool = np.array(draft.best(draft.shelves.trending, params.trending_pool), np.intp)
     rows = draft.by_score(pool, params.trending_size)
     if draft.enough(rows):
-        reason = "What members watch this week"
+        reason = f"What members watch {draft.shelves.trending_period}"
         why = popular_reasons(draft, rows)
         draft.add(DraftRow("trending", "trending", "Trending now", reason, draft.value_of(rows), rows, why))
 

@@ -54,8 +54,8 @@ class Shelves:
     """Orders of titles by what all members do. Rows are row numbers of the snapshot, the best first.
 
     popular: by `popularity` float32 [T], whose clock the member would call `period`; is_popular: bool [T], the first
-    POPULAR_TITLES of them. trending: titles in demand this
-    week, those on the rise first. newest: titles that need showing, the least shown first. explorable: bool [T].
+    POPULAR_TITLES of them. trending: titles in demand in the trending_period ("this week"), those on the rise first.
+    newest: titles that need showing, the least shown first. explorable: bool [T].
     weekly: float32 [T], plays and the like of the last seven days.
     """
 
@@ -66,6 +66,7 @@ class Shelves:
     popularity: NDArray[np.float32]
     period: str
     trending: Rows
+    trending_period: str
     newest: Rows
     explorable: Mask
     is_popular: Mask
@@ -127,6 +128,7 @@ def stock(index: TitleIndex, snapshot: TitleSnapshot, params: PageParams) -> She
     shown = snapshot.column("shown:30d")
     age_days = snapshot.column("age_days")
     explorable = (shown <= params.explore_shown_max) | (age_days <= params.explore_young_days)
+    trending, trending_period = _trending(snapshot, params)
     return Shelves(
         snapshot=snapshot,
         params=params,
@@ -134,7 +136,8 @@ def stock(index: TitleIndex, snapshot: TitleSnapshot, params: PageParams) -> She
         popular=_first(popular),
         popularity=popularity,
         period=period,
-        trending=_first(_trending(snapshot, weekly, params)),
+        trending=_first(trending),
+        trending_period=trending_period,
         newest=_first(_newest(index, shown, age_days, params)),
         explorable=explorable,
         is_popular=is_popular,
@@ -153,12 +156,17 @@ def _popularity(snapshot: TitleSnapshot, params: PageParams) -> tuple[NDArray[np
     return snapshot.column(f"popularity:{CLOCKS[-1][0]}"), ALL_TIME
 
 
-def _trending(snapshot: TitleSnapshot, weekly: NDArray[np.float32], params: PageParams) -> Rows:
-    """Return titles in demand this week by log2 of the week's count plus the trend (log2 of today against the week)."""
-    demand = np.log2(weekly + 1) + snapshot.column("trend")
-    order = np.argsort(-demand, kind="stable")
-    rows: Rows = order[weekly[order] >= params.trending_min_count]
-    return rows
+def _trending(snapshot: TitleSnapshot, params: PageParams) -> tuple[Rows, str]:
+    """Return titles in demand by log2 of the week's count plus the trend (log2 of today against the week), and "this
+    week"; where members are too few for that, by the month's counts, and "this month"."""
+    rows: Rows = np.empty(0, np.intp)
+    for name, period in CLOCKS[:2]:
+        count = snapshot.column(f"count:{name}")
+        order = np.argsort(-(np.log2(count + 1) + snapshot.column("trend")), kind="stable")
+        rows = order[count[order] >= params.trending_min_count]
+        if len(rows) >= params.trending_min_titles:
+            return rows, period
+    return rows, CLOCKS[1][1]
 
 
 def _newest(index: TitleIndex, shown: NDArray[np.float32], age_days: NDArray[np.float32], params: PageParams) -> Rows:

@@ -5,7 +5,7 @@ from serving.pages.params import PageParams
 from serving.pages.popular import popular_page
 from serving.titles.snapshot import empty_snapshot
 from streams.catalogue import Catalogue
-from tests.serving.pages.world import NOW_MS, shown_ids, titles, world
+from tests.serving.pages.world import NOW_MS, event, shown_ids, snapshot, titles, world
 
 CONTEXT = PageContext("m1", NOW_MS, 3)
 
@@ -34,6 +34,16 @@ def test_a_catalogue_without_events_still_has_a_page() -> None:
     page = popular_page(catalogue, empty_snapshot(tuple(catalogue), (), NOW_MS), CONTEXT)
     assert page.rows
     assert "trending" not in {row.kind for row in page.rows}
+
+
+def test_a_quiet_week_is_eked_out_with_the_month() -> None:
+    some = titles(60)
+    plays = [
+        event("play", title.item_id, minutes_ago=(10 + n) * 1_440, number=n) for title in some[:40] for n in range(4)
+    ]
+    page = popular_page(Catalogue(some), snapshot(some, plays), CONTEXT)
+    trending = next(row for row in page.rows if row.kind == "trending")
+    assert trending.reason == "What members watch this month"
 
 
 def test_an_empty_catalogue_has_an_empty_page() -> None:
