@@ -38,6 +38,9 @@ MIN_EVENT_TIME_MS: Final = 0
 MAX_EVENT_TIME_MS: Final = 4_102_444_800_000
 """2100-01-01. Later times are mistakes of unit (microseconds) or of clocks, and would pin every watermark."""
 
+MAX_AHEAD_MS: Final = 86_400_000
+"""How far an event may be ahead of the clock that receives or appends it; further is a wrong clock or unit."""
+
 MAX_ROW_POSITION: Final = 2**31 - 1
 """Positions are 32-bit integers in every store that keeps them in a column."""
 

@@ -12,7 +12,7 @@ from serving.api.dependencies import ServicesDep
 from serving.problems import TooLarge, problem
 from streams.catalogue import Catalogue
 from streams.errors import Undeliverable
-from streams.events import Event, decode_event
+from streams.events import MAX_AHEAD_MS, Event, decode_event
 
 router = APIRouter(tags=["events"])
 
@@ -22,8 +22,6 @@ _one_decoder = msgspec.json.Decoder(msgspec.Raw)
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_EVENTS: Final = 1_000
 """A request; both bounds keep one caller from filling the ingest queue."""
-MAX_AHEAD_MS: Final = 86_400_000
-"""How far an event may be ahead of the server's clock; further ahead is a wrong clock or unit."""
 
 _EXAMPLE = {
     "event_id": "01JD3Z7G8V-1",

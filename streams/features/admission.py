@@ -14,10 +14,10 @@ import msgspec
 from streams.catalogue import Title
 from streams.errors import Undeliverable
 from streams.event_log.protocol import Record
-from streams.events import MAX_EVENT_TIME_MS, MIN_EVENT_TIME_MS, Event, decode_event, is_valid_id
+from streams.events import MAX_AHEAD_MS, MAX_EVENT_TIME_MS, MIN_EVENT_TIME_MS, Event, decode_event, is_valid_id
 from streams.impressions import Impression, decode_impression
 
-MAX_AHEAD_MS: Final = 60_000
+BELIEVED_AHEAD_MS: Final = 60_000
 """Clocks of honest clients run ahead by seconds. An event that claims to have happened later than this after it was
 appended is taken to have happened when it was appended; else one wrong clock would end every window of its titles."""
 
@@ -32,10 +32,11 @@ class Admitted(NamedTuple):
 
 
 def admit_event(record: Record, catalogue: Mapping[str, Title]) -> Admitted:
-    """Return the event in a record of member-events. Raises Undeliverable, as decode_event or as unknown-title."""
+    """Return the event in a record of member-events. Raises Undeliverable: as decode_event, bad-time, unknown-title."""
     event = decode_event(record.value)
-    if event.event_time_ms > record.timestamp_ms + MAX_AHEAD_MS:
-        event = msgspec.structs.replace(event, event_time_ms=min(max(record.timestamp_ms, 0), event.event_time_ms))
+    time_ms = _time_ms("event_time_ms", event.event_time_ms, record)
+    if time_ms != event.event_time_ms:
+        event = msgspec.structs.replace(event, event_time_ms=time_ms)
     if not event.item_id:
         return Admitted(event, ())
     title = catalogue.get(event.item_id)
@@ -49,8 +50,18 @@ def admit_impression(record: Record) -> Impression:
     impression = decode_impression(record.value)
     if not MIN_EVENT_TIME_MS <= impression.served_at_ms < MAX_EVENT_TIME_MS:
         raise Undeliverable("bad-time", "served_at_ms must be Unix time in milliseconds, between 1970 and 2100")
-    if impression.served_at_ms > record.timestamp_ms + MAX_AHEAD_MS:
-        impression = msgspec.structs.replace(impression, served_at_ms=max(record.timestamp_ms, 0))
+    time_ms = _time_ms("served_at_ms", impression.served_at_ms, record)
+    if time_ms != impression.served_at_ms:
+        impression = msgspec.structs.replace(impression, served_at_ms=time_ms)
     if not all(is_valid_id(item.item_id) for row in impression.rows for item in row.items):
         raise Undeliverable("bad-id", "an item_id of the impression is not an id")
     return impression
+
+
+def _time_ms(name: str, claimed_ms: int, record: Record) -> int:
+    """Return when a record's event happened: as it claims, or when it was appended if the claim is further ahead than
+    is believed. Raises Undeliverable (bad-time) for more than MAX_AHEAD_MS: its other values are not to be believed."""
+    ahead_ms = claimed_ms - record.timestamp_ms
+    if ahead_ms > MAX_AHEAD_MS:
+        raise Undeliverable("bad-time", f"{name} is {ahead_ms} ms ahead of when it was appended")
+    return record.timestamp_ms if ahead_ms > BELIEVED_AHEAD_MS else claimed_ms

@@ -7,8 +7,8 @@ import pytest
 from streams.catalogue import Catalogue, Title
 from streams.errors import Undeliverable
 from streams.event_log.protocol import Record
-from streams.events import Event, encode_event
-from streams.features.admission import MAX_AHEAD_MS, UNKNOWN_TITLE, admit_event, admit_impression
+from streams.events import MAX_AHEAD_MS, Event, encode_event
+from streams.features.admission import BELIEVED_AHEAD_MS, UNKNOWN_TITLE, admit_event, admit_impression
 from streams.impressions import Impression, ShownItem, ShownRow, encode_impression
 from tests.streams.features.events import NOW_MS
 
@@ -46,11 +46,22 @@ def test_a_search_needs_no_title() -> None:
 
 
 def test_a_clock_a_little_ahead_is_believed() -> None:
-    assert admit_event(record(play(NOW_MS + MAX_AHEAD_MS)), CATALOGUE).event.event_time_ms == NOW_MS + MAX_AHEAD_MS
+    time_ms = NOW_MS + BELIEVED_AHEAD_MS
+
+    assert admit_event(record(play(time_ms)), CATALOGUE).event.event_time_ms == time_ms
 
 
-def test_an_event_from_the_future_happened_when_it_was_appended() -> None:
-    assert admit_event(record(play(NOW_MS + MAX_AHEAD_MS + 1)), CATALOGUE).event.event_time_ms == NOW_MS
+@pytest.mark.parametrize("ahead_ms", [BELIEVED_AHEAD_MS + 1, MAX_AHEAD_MS])
+def test_an_event_from_the_future_happened_when_it_was_appended(ahead_ms: int) -> None:
+    assert admit_event(record(play(NOW_MS + ahead_ms)), CATALOGUE).event.event_time_ms == NOW_MS
+
+
+def test_an_event_over_a_day_ahead_of_its_append_is_undeliverable_whenever_it_is_read() -> None:
+    with pytest.raises(Undeliverable) as caught:
+        admit_event(record(play(NOW_MS + MAX_AHEAD_MS + 1)), CATALOGUE)
+
+    assert caught.value.reason == "bad-time"
+    assert admit_event(record(play(NOW_MS + MAX_AHEAD_MS + 1), NOW_MS + 1), CATALOGUE).event.event_time_ms == NOW_MS + 1
 
 
 def impression(served_at_ms: int = NOW_MS, item_id: str = "t") -> Record:
@@ -60,7 +71,7 @@ def impression(served_at_ms: int = NOW_MS, item_id: str = "t") -> Record:
 
 def test_an_impression_from_the_future_was_served_when_it_was_appended() -> None:
     assert admit_impression(impression()).served_at_ms == NOW_MS
-    assert admit_impression(impression(NOW_MS + MAX_AHEAD_MS + 1)).served_at_ms == NOW_MS
+    assert admit_impression(impression(NOW_MS + BELIEVED_AHEAD_MS + 1)).served_at_ms == NOW_MS
 
 
 @pytest.mark.parametrize(
@@ -68,6 +79,7 @@ def test_an_impression_from_the_future_was_served_when_it_was_appended() -> None
     [
         (impression(-1), "bad-time"),
         (impression(10**17), "bad-time"),
+        (impression(NOW_MS + MAX_AHEAD_MS + 1), "bad-time"),
         (impression(item_id="x" * 1_000), "bad-id"),
         (impression(item_id=""), "bad-id"),
         (Record(0, NOW_MS, b"", b"{"), "malformed"),
