@@ -30,7 +30,7 @@ class SingleFlight(Generic[K, T]):
         """Return the result of the key's running computation, or of a new one. Raises what it raises, and SlowDown
         when too many are running."""
         task = self._flights.get(key)
-        if task is None:
+        if task is None or task.done():  # one that is done read its inputs before this call
             task = self._start(key, compute)
         return await asyncio.shield(task)
 
@@ -52,6 +52,7 @@ class SingleFlight(Generic[K, T]):
         return task
 
     def _finished(self, key: K, task: asyncio.Task[T]) -> None:
-        del self._flights[key]
+        if self._flights.get(key) is task:
+            del self._flights[key]
         if not task.cancelled():
             task.exception()  # marks it as seen: every caller may have given up

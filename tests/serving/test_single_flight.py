@@ -39,6 +39,19 @@ async def test_concurrent_misses_of_a_key_compute_once() -> None:
     assert len(flights) == 0
 
 
+async def test_a_computation_that_has_just_ended_is_not_joined() -> None:
+    flights: SingleFlight[str, int] = SingleFlight(10)
+    work = Work()
+    first = asyncio.create_task(flights.run("k", work))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert work.begun == 1
+    work.finish.set()  # wakes the computation in the next turn of the loop; what follows comes right after it
+    second = asyncio.create_task(flights.run("k", work))
+    assert await asyncio.gather(first, second) == [1, 2]
+    assert len(flights) == 0
+
+
 async def test_a_failure_is_shared_and_forgotten() -> None:
     flights: SingleFlight[str, int] = SingleFlight(10)
     attempts = 0
