@@ -17,7 +17,7 @@ from streams.positions import NOTHING
 from streams.stores import lmdb_environment
 from streams.stores.entries import check_entries, is_newer
 from streams.stores.lmdb_environment import OpenEnvironment
-from streams.stores.protocol import POSITION_BYTES, StateEntry, position_of
+from streams.stores.protocol import POSITION_BYTES, StateEntry, position_of, version_of
 
 SCAN_CHUNK: Final = 1_000
 """Entries read in one transaction of a scan: while one is open, no page that it could see is used again."""
@@ -62,15 +62,19 @@ class EmbeddedHotStore:
 
     def positions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
         """Return the position of each key's state (a tombstone's too), NOTHING where there never was one."""
+        return [version >> 1 for version in self.versions(kind, keys)]
+
+    def versions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
+        """Return `version_of` each key's state."""
         opened = self._current()
         try:
             database = opened.databases.get(kind) or opened.database(kind, create=False)
             if database is None:
-                return [NOTHING] * len(keys)
+                return [0] * len(keys)
             transaction = opened.env.begin(database, None, False, True)
             try:
                 read = transaction.get
-                return [int.from_bytes(read(key, _NEVER)[:POSITION_BYTES], "big") if key else NOTHING for key in keys]
+                return [version_of(read(key)) if key else 0 for key in keys]
             finally:
                 transaction.abort()
         except lmdb.Error as error:

@@ -9,12 +9,14 @@ the last message it includes.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 POSITION_BYTES = 8
+_unpack_position = struct.Struct(">Q").unpack_from
 
 
 class StateEntry(NamedTuple):
@@ -27,6 +29,18 @@ class StateEntry(NamedTuple):
 def position_of(value: bytes) -> int:
     """Return the position in the first 8 bytes of a state value."""
     return int.from_bytes(value[:POSITION_BYTES], "big")
+
+
+def version_of(value: bytes | memoryview | None) -> int:
+    """Return a number that every write of a state raises: twice its position, plus one for a tombstone; 0 for none.
+
+    >>> version_of(None), version_of(tombstone(7) + b"state"), version_of(tombstone(7))
+    (0, 14, 15)
+    """
+    if value is None:
+        return 0
+    position: int = _unpack_position(value)[0]  # reads a memoryview without making another
+    return position * 2 + (len(value) == POSITION_BYTES)
 
 
 def tombstone(position: int) -> bytes:
@@ -46,6 +60,11 @@ class StateStore(Protocol):
 
     def positions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
         """Return the position of each key's state (a tombstone's too), NOTHING where there never was one."""
+        ...
+
+    def versions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
+        """Return `version_of` each key's state: unlike positions, they also differ where a state was deleted as of the
+        last message it includes."""
         ...
 
     def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:

@@ -15,7 +15,7 @@ import msgspec
 
 from streams.positions import NOTHING
 from streams.stores.entries import check_entries, is_newer
-from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of
+from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of, version_of
 from streams.stores.sqlite_connections import SqliteConnections
 
 SCHEMA_VERSION: Final = 1
@@ -120,6 +120,12 @@ class SqliteDurableStore:
         with self._connections.reading() as connection:
             found = _select(connection, "position", kind, keys)
         return [found.get(key, (NOTHING,))[0] for key in keys]
+
+    def versions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
+        """Return `version_of` each key's state."""
+        with self._connections.reading() as connection:
+            found = _select(connection, f"substr(value, 1, {POSITION_BYTES + 1})", kind, keys)
+        return [version_of(*found.get(key, (None,))) for key in keys]
 
     def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
         """Write each entry that is newer than what is stored, all in one transaction."""

@@ -59,6 +59,9 @@ class Store:
     def positions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
         raise NotImplementedError
 
+    def versions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
+        raise NotImplementedError
+
     def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
         raise NotImplementedError
 

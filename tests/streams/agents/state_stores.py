@@ -8,7 +8,7 @@ from streams.agents.dead_letters import Rejected
 from streams.errors import MarqueeError
 from streams.positions import NOTHING
 from streams.stores.entries import check_entries, is_newer
-from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of
+from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of, version_of
 
 
 class Killed(Exception):  # noqa: N818 - what kill -9 does, not an error of ours
@@ -48,6 +48,10 @@ class MemoryStore:
     def positions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
         self._check()
         return [self._position(kind, key) for key in keys]
+
+    def versions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
+        self._check()
+        return [version_of(self.states.get(kind, {}).get(key)) for key in keys]
 
     def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
         self._check()

@@ -123,6 +123,15 @@ class StateStoreContract:
         assert store.get("member", [b"a"]) == [None]
         assert store.positions("member", [b"a"]) == [5]
 
+    def test_every_write_raises_the_version_even_a_tombstone_at_the_same_position(self, store: StateStore) -> None:
+        assert store.versions("member", [b"a"]) == [0]
+        versions = []
+        for write in (entry(b"a", 5), StateEntry(b"a", tombstone(5)), entry(b"a", 6), StateEntry(b"a", tombstone(8))):
+            assert store.put("member", [write]) == [True]
+            versions += store.versions("member", [b"x", b"a"])
+        assert versions == [0, 10, 0, 11, 0, 12, 0, 17]
+        assert store.versions("member", []) == []
+
     def test_states_persist(self, tmp_path: Path) -> None:
         store = ENGINES[self.engine](tmp_path)
         store.put("member", [entry(b"a", 5), StateEntry(b"b", tombstone(6))])
