@@ -16,11 +16,11 @@ export ORT_DISABLE_TELEMETRY := 1
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(VENV)/.run: requirements.lock pyproject.toml
+$(VENV)/.run: requirements.lock deploy/bootstrap.lock pyproject.toml
 	@deploy/install.sh $(PYTHON) $(VENV) requirements.lock
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml
+$(VENV)/.dev: requirements-dev.lock deploy/bootstrap.lock pyproject.toml
 	@deploy/install.sh $(PYTHON) $(VENV) requirements-dev.lock
 	@touch $@ $(VENV)/.run
 
