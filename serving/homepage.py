@@ -1,6 +1,6 @@
 """The homepage: a fresh page if there is any way to one, else the best that the ladder has. Never an error.
 
-`hit` is the short way: a cached page, checked against the member's newest position. `serve` is the long way: compute
+`hit` is the short way: a cached page, checked against the version of the member's newest state. `serve` is the long way: compute
 the page (once for all who wait for it), or fall down the ladder. Both note in the impression log what was shown.
 """
 
@@ -29,7 +29,6 @@ from serving.single_flight import SingleFlight
 from serving.state_reader import MemberState, StateReader, unavailable
 from streams.errors import MarqueeError, SlowDown, TryAgain
 from streams.features.member import MEMBER
-from streams.positions import NOTHING
 from streams.stores.protocol import POSITION_BYTES, StateStore
 
 logger = logging.getLogger(__name__)
@@ -98,10 +97,10 @@ class HomepageService:
         if entry is None:
             return None
         try:
-            position = self._hot.positions(MEMBER.name, request.member_keys)[0]
+            version = self._hot.versions(MEMBER.name, request.member_keys)[0]
         except Exception:  # noqa: BLE001 - `serve` finds out what is wrong and what to do about it
             return None
-        if staleness(entry, now_ms, position, self._maker.model_version) is not None:
+        if staleness(entry, now_ms, version, self._maker.model_version) is not None:
             return None
         self._cache.touch(request.key)
         self._counts.fresh_hits += 1
@@ -143,15 +142,15 @@ class HomepageService:
     async def _choose(self, request: HomepageRequest) -> tuple[CachedPage, Step, str, str | None]:
         """Return the page to serve, its step, the cache outcome, and what was away."""
         cached = self._cache.get(request.key)
-        position, away = self._position(request)
+        version, away = self._version(request)
         if cached is not None:
             if away is not None:
-                position = await self._durable_position(request)
-            if staleness(cached, self._clock_ms(), position, self._maker.model_version) is None:
+                version = await self._durable_version(request)
+            if staleness(cached, self._clock_ms(), version, self._maker.model_version) is None:
                 return cached, "fresh", "hit", away
         try:
             async with asyncio.timeout(self._deadline_s):
-                computed = await self._compute(request, position or NOTHING)
+                computed = await self._compute(request, version or 0)
         except TimeoutError:
             failure = f"deadline: no page within {self._deadline_s * 1000:.0f} ms"
         except SlowDown as error:
@@ -162,32 +161,39 @@ class HomepageService:
             return computed.entry, "fresh", "miss", computed.away
         return await self._descend(request, self._cache.get(request.key), failure)
 
-    def _position(self, request: HomepageRequest) -> tuple[int | None, str | None]:
-        """Return the position of the member's state in the hot store, or None and why it cannot be read."""
+    def _version(self, request: HomepageRequest) -> tuple[int | None, str | None]:
+        """Return the version of the member's state in the hot store, or None and why it cannot be read."""
         try:
-            return self._hot.positions(MEMBER.name, request.member_keys)[0], None
+            return self._hot.versions(MEMBER.name, request.member_keys)[0], None
         except Exception as error:  # noqa: BLE001 - whatever ails the store, the page is found another way
             return None, unavailable("hot store", error)
 
-    async def _durable_position(self, request: HomepageRequest) -> int | None:
+    async def _durable_version(self, request: HomepageRequest) -> int | None:
         try:
-            return await self._states.durable_position(request.member_key)
+            return await self._states.durable_version(request.member_key)
         except TryAgain:
             return None
 
-    async def _compute(self, request: HomepageRequest, position: int) -> Computed:
-        """Return a page that includes `position`: a computation that others started may have read an earlier state."""
+    async def _compute(self, request: HomepageRequest, version: int) -> Computed:
+        """Return a page of the state's `version` or later: a computation that others started may have read an earlier.
+
+        Raises TryAgain if the state that can be read by now is an earlier one.
+        """
         computed = await self._flights.run(request.key, lambda: self._make(request))
-        if computed.entry.position < position:
+        if computed.entry.version < version:
             computed = await self._flights.run(request.key, lambda: self._make(request))
+        if computed.entry.version < version:
+            raise TryAgain("stores behind: the state that can be read is older than the one that was there just now")
         return computed
 
     async def _make(self, request: HomepageRequest) -> Computed:
         """Read the member's state, build the page, cache it."""
         started_s = time.monotonic()
         member = await self._states.read(request.member_key)
+        if member.value is None and member.version:  # forgotten: nothing made from the state is kept, for no step
+            self._cache.discard_older(request.key.member_id, member.version)
         cached = self._usable(self._cache.get(request.key))
-        if cached is not None and member.position < cached.position:
+        if cached is not None and member.version < cached.version:
             raise TryAgain("stores behind: the state that can be read is older than the cached page")
         seed, end_s = self._rng.getrandbits(63), started_s + self._deadline_s
         loop = asyncio.get_running_loop()

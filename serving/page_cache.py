@@ -47,7 +47,7 @@ class CachedPage:
     """A page, ready to be served.
 
     middle, tail: the JSON answer in pieces (see `serving.page_json`), between which go the values that differ from
-    answer to answer. position: of the member's state as read (a tombstone's too). partition: of its impressions.
+    answer to answer. version: of the member's state as read (a tombstone's too). partition: of its impressions.
     seed: what it was computed with. origin: until it is first served; origin_page_id: of that first serving.
     repeat: what the impressions of later servings have in common.
     """
@@ -64,11 +64,11 @@ class CachedPage:
         "origin",
         "origin_page_id",
         "partition",
-        "position",
         "repeat",
         "seed",
         "size",
         "tail",
+        "version",
     )
 
     def __init__(
@@ -77,7 +77,7 @@ class CachedPage:
         origin: Origin,
         *,
         rows: bytes,
-        position: int,
+        version: int,
         partition: int,
         seed: int,
     ) -> None:
@@ -91,7 +91,7 @@ class CachedPage:
         self.middle = page_json.middle(page)
         self.tail = page_json.tail(page, key.member_id, rows)
         self.size = len(self.tail) + ENTRY_OVERHEAD_BYTES
-        self.position = position
+        self.version = version
         self.partition = partition
         self.seed = seed
         self.computed_at_ms = page.computed_at_ms
@@ -144,7 +144,7 @@ class PageCache:
         A page of an earlier state does not replace one of a later state.
         """
         known = self._entries.get(entry.key)
-        if known is not None and known.position > entry.position and known.model_version == entry.model_version:
+        if known is not None and known.version > entry.version and known.model_version == entry.model_version:
             return
         entry.expires_at_ms = entry.computed_at_ms + ttl_ms(entry.key, self._ttl_s, self._ttl_jitter)
         self._remove(entry.key)
@@ -154,9 +154,11 @@ class PageCache:
         self.bytes += entry.size
         self._sweep(now_ms)
 
-    def discard_member(self, member_id: str) -> int:
-        """Remove every page of a member; return how many there were. Looks at all entries: for rare use."""
-        keys = [key for key in self._entries if key.member_id == member_id]
+    def discard_older(self, member_id: str, version: int) -> int:
+        """Remove the pages made from a member's states below `version`; return how many there were.
+
+        Looks at all entries, which takes a millisecond or two: for rare use."""
+        keys = [key for key, entry in self._entries.items() if key[0] == member_id and entry.version < version]
         for key in keys:
             self._remove(key)
         return len(keys)

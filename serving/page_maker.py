@@ -75,7 +75,7 @@ class PageMaker:
         context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
         page = build_page(PageInputs(state, self._catalogue.current, snapshot, model, context, self._params))
         return self._entry(
-            key, Origin(page, member.value, snapshot, self._version), rows_json(page), member.position, seed
+            key, Origin(page, member.value, snapshot, self._version), rows_json(page), member.version, seed
         )
 
     def popular(self, key: PageKey, now_ms: int, seed: int) -> CachedPage:
@@ -84,16 +84,16 @@ class PageMaker:
         page, rows = self._popular.get(asker, (None, b""))
         if page is None or not 0 <= now_ms - page.computed_at_ms < POPULAR_KEPT_MS:
             page, rows = self._make_popular(key, now_ms, seed)
-        return self._entry(key, Origin(page, None, None, self._version), rows, NOTHING, seed)
+        return self._entry(key, Origin(page, None, None, self._version), rows, 0, seed)
 
     def empty(self, key: PageKey, now_ms: int) -> CachedPage:
         """Return a page without rows, which nothing can keep from being made."""
         page = Page(key.member_id, [], now_ms, None, NOTHING, 0, None)
-        return self._entry(key, Origin(page, None, None, ""), b"[]", NOTHING, 0)
+        return self._entry(key, Origin(page, None, None, ""), b"[]", 0, 0)
 
     def stored(self, key: PageKey, page: Page) -> CachedPage:
         """Return a page that was computed earlier, elsewhere."""
-        return self._entry(key, Origin(page, None, None, ""), rows_json(page), page.feature_position, 0)
+        return self._entry(key, Origin(page, None, None, ""), rows_json(page), 0, 0)
 
     def _make_popular(self, key: PageKey, now_ms: int, seed: int) -> tuple[Page, bytes]:
         context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
@@ -103,9 +103,9 @@ class PageMaker:
         self._popular[key.country, key.device] = made = (page, rows_json(page))
         return made
 
-    def _entry(self, key: PageKey, origin: Origin, rows: bytes, position: int, seed: int) -> CachedPage:
+    def _entry(self, key: PageKey, origin: Origin, rows: bytes, version: int, seed: int) -> CachedPage:
         partition = self._partition_of(key.member_id.encode())
-        return CachedPage(key, origin, rows=rows, position=position, partition=partition, seed=seed)
+        return CachedPage(key, origin, rows=rows, version=version, partition=partition, seed=seed)
 
 
 def _unpacked(value: bytes) -> EntityState:

@@ -15,8 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from serving.circuit_breaker import BreakerPolicy, CircuitBreaker
 from streams.errors import MarqueeError, TryAgain
-from streams.positions import NOTHING
-from streams.stores.protocol import DurableStore, StateEntry, StateStore, position_of
+from streams.stores.protocol import DurableStore, StateEntry, StateStore, version_of
 
 T = TypeVar("T")
 
@@ -34,11 +33,11 @@ MAX_WAITING: Final = 64
 
 
 class MemberState(NamedTuple):
-    """A member's packed state, None for a member without events; its position (a tombstone's too, NOTHING for none);
+    """A member's packed state, None for a member without events; its version (a tombstone's too, 0 for none);
     and what was away while it was read, None if nothing was."""
 
     value: bytes | None
-    position: int
+    version: int
     away: str | None
 
 
@@ -66,19 +65,16 @@ class StateReader:
         """Return the newest state that can be read. A state found in the durable store only is put into the hot one."""
         away = None
         try:
-            found = self._hot.get(self._kind, [key])[0]
-            if found is not None:
-                return MemberState(found, position_of(found), None)
-            deleted_at = self._hot.positions(self._kind, [key])[0]
-            if deleted_at != NOTHING:
-                return MemberState(None, deleted_at, None)
+            found, version = _read_state(self._hot, self._kind, key)
+            if version:
+                return MemberState(found, version, None)
         except Exception as error:  # noqa: BLE001 - whatever ails the hot store, the durable one may answer
             away = unavailable("hot store", error)
         return await self._read_durable(key, away)
 
-    async def durable_position(self, key: bytes) -> int:
-        """Return the position of the state in the durable store."""
-        return await self._in_thread(lambda: self._durable.positions(self._kind, [key])[0])
+    async def durable_version(self, key: bytes) -> int:
+        """Return the version of the state in the durable store."""
+        return await self._in_thread(lambda: self._durable.versions(self._kind, [key])[0])
 
     async def read_other(self, kind: str, key: bytes) -> bytes | None:
         """Return a value of another kind, hot or else durable, None where neither has it or can be read."""
@@ -103,19 +99,13 @@ class StateReader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _read_durable(self, key: bytes, away: str | None) -> MemberState:
-        def read() -> tuple[bytes | None, int]:
-            found = self._durable.get(self._kind, [key])[0]
-            if found is not None:
-                return found, position_of(found)
-            return None, self._durable.positions(self._kind, [key])[0]
-
         try:
-            found, position = await self._in_thread(read)
+            found, version = await self._in_thread(lambda: _read_state(self._durable, self._kind, key))
         except TryAgain as error:
             raise TryAgain(f"{away}; {error}" if away else str(error)) from error
         if found is not None and away is None:
             self._refill(StateEntry(key, found))
-        return MemberState(found, position, away)
+        return MemberState(found, version, away)
 
     def _refill(self, entry: StateEntry) -> None:
         """Put a state that the hot store has lost back into it; a newer one that it got meanwhile stays."""
@@ -152,6 +142,21 @@ class StateReader:
     def _failed(self, reason: str) -> TryAgain:
         self._breaker.failed(time.monotonic(), reason)
         return TryAgain(reason)
+
+
+def _read_state(store: StateStore, kind: str, key: bytes) -> tuple[bytes | None, int]:
+    """Return a state's value, None where absent or deleted, and its version.
+
+    The version of what is not there is read before it is looked for again: a state that is written meanwhile has a
+    higher one, and is not taken for included.
+    """
+    found = store.get(kind, [key])[0]
+    if found is None:
+        version = store.versions(kind, [key])[0]
+        found = store.get(kind, [key])[0]
+        if found is None:
+            return None, version
+    return found, version_of(found)
 
 
 def unavailable(part: str, error: BaseException) -> str:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 from serving.pages.page import Step
 
 Staleness = Literal["expired", "superseded", "replaced-model", "unverified"]
-"""Why a cached page is not fresh: its TTL is over; an event came since; another champion serves; nobody can tell, or
+"""Why a cached page is not fresh: its TTL is over; an event came since, or the member was forgotten; another champion serves; nobody can tell, or
 the store that was asked has lost states and stands before the page."""
 
 PRECOMPUTED_MAX_MS = 7 * 86_400_000
@@ -23,12 +23,13 @@ PRECOMPUTED_MAX_MS = 7 * 86_400_000
 
 
 class CachedFacts(Protocol):
-    """A cached page, as far as its freshness goes. expires_at_ms: the end of its TTL, jitter included."""
+    """A cached page, as far as its freshness goes. expires_at_ms: the end of its TTL, jitter included.
+    version: of the member's state that it was made from (see `streams.stores.protocol.version_of`)."""
 
     @property
     def expires_at_ms(self) -> int: ...
     @property
-    def position(self) -> int: ...
+    def version(self) -> int: ...
     @property
     def model_version(self) -> str | None: ...
 
@@ -41,19 +42,19 @@ class Decision(NamedTuple):
 
 
 def staleness(
-    page: CachedFacts, now_ms: int, member_position: int | None, model_version: str | None
+    page: CachedFacts, now_ms: int, member_version: int | None, model_version: str | None
 ) -> Staleness | None:
     """Return why a cached page is not fresh, None if it is.
 
-    member_position: of the member's newest state, None if no store could tell. model_version: the champion's.
+    member_version: of the member's newest state, None if no store could tell. model_version: the champion's.
     """
     if now_ms >= page.expires_at_ms:
         return "expired"
     if page.model_version != model_version:
         return "replaced-model"
-    if member_position is None or member_position < page.position:
+    if member_version is None or member_version < page.version:
         return "unverified"
-    return "superseded" if member_position > page.position else None
+    return "superseded" if member_version > page.version else None
 
 
 def descend(

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from serving.pages.builder import build_page
 from serving.pages.page import Page, PageTitle, Row
 from streams.catalogue import Title, publish_titles
 from streams.errors import TryAgain
+from streams.forget import forget_member
 from streams.stores.protocol import StateEntry, tombstone
 from streams.topics import IMPRESSIONS
 from tests.serving.platform import (
@@ -165,6 +166,54 @@ async def test_a_forgotten_member_is_one_without_events(tmp_path: Path) -> None:
         assert (await platform.homepage())["served"]["cache"] == "hit"
 
 
+async def test_no_page_outlives_the_state_of_a_member_forgotten_as_of_their_last_event(tmp_path: Path) -> None:
+    async with running_platform(tmp_path) as platform:
+        before = await platform.homepage()
+        await platform.homepage(device="tv")
+        assert before["served"]["feature_age_ms"] is not None
+        forget_member("ann", platform.services.hot, platform.services.durable)
+        after = await platform.homepage()
+        assert (after["served"]["step"], after["served"]["cache"]) == ("fresh", "miss")
+        assert after["served"]["feature_age_ms"] is None
+        assert (await platform.homepage())["served"]["cache"] == "hit"
+        with away(tmp_path / "hot"), locked_durable(platform):
+            await asyncio.sleep(0.12)
+            assert (await platform.homepage())["served"]["step"] == "stale"
+            assert (await platform.homepage(device="tv"))["served"]["step"] == "popular"
+
+
+async def test_a_first_event_that_is_folded_while_the_state_is_read_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_platform(tmp_path) as platform:
+        original, acted = platform.services.hot.get, []
+
+        def get(kind: str, keys: Sequence[bytes]) -> list[bytes | None]:
+            found = original(kind, keys)
+            if kind == "member" and not acted:
+                acted.append(True)
+                platform.act("new", "t3")
+            return found
+
+        monkeypatch.setattr(platform.services.hot, "get", get)
+        await platform.homepage("new")
+        page = await platform.homepage("new")
+        assert page["served"]["step"] == "fresh"
+        assert page["served"]["feature_age_ms"] is not None
+        assert "t3" not in titles_of(page)
+
+
+async def test_a_state_that_goes_back_between_two_looks_makes_no_fresh_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_platform(tmp_path) as platform:
+        versions = platform.services.hot.versions
+        monkeypatch.setattr(platform.services.hot, "versions", lambda *asked: [v + 2 for v in versions(*asked)])
+        served = (await platform.homepage("ben"))["served"]
+        assert served["step"] != "fresh"
+        assert served["degraded"].startswith("stores behind")
+
+
 async def test_a_page_past_its_ttl_is_computed_anew(tmp_path: Path) -> None:
     async with running_platform(tmp_path, page_ttl_s=0.05) as platform:
         first = await platform.homepage()
@@ -297,7 +346,7 @@ def locked_durable(platform: Platform) -> Iterator[None]:
     """Make every read of the durable store fail as one of a locked file does."""
     original = platform.services.durable
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("get", "positions", "scan"):
+        for name in ("get", "positions", "versions", "scan"):
             patch.setattr(original, name, _fail_locked)
         yield
 

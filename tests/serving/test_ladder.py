@@ -14,11 +14,11 @@ ages = st.none() | st.integers(0, 30 * 86_400_000)
 @dataclass(frozen=True)
 class Cached:
     expires_at_ms: int = 1_000
-    position: int = 7
+    version: int = 7
     model_version: str | None = "m1"
 
 
-def test_a_page_within_its_ttl_at_the_members_position_and_of_the_champion_is_fresh() -> None:
+def test_a_page_within_its_ttl_at_the_members_version_and_of_the_champion_is_fresh() -> None:
     assert staleness(Cached(), 999, 7, "m1") is None
 
 
@@ -35,14 +35,14 @@ def test_a_page_of_a_replaced_champion_is_not_fresh() -> None:
     assert staleness(Cached(), 0, 7, None) == "replaced-model"
 
 
-def test_a_position_that_nobody_can_tell_or_that_went_back_leaves_the_page_unverified() -> None:
+def test_a_version_that_nobody_can_tell_or_that_went_back_leaves_the_page_unverified() -> None:
     assert staleness(Cached(), 0, None, "m1") == "unverified"
     assert staleness(Cached(), 0, 6, "m1") == "unverified"
 
 
 def test_the_page_of_a_member_without_events_is_fresh_until_the_first_event() -> None:
-    assert staleness(Cached(position=0), 0, 0, "m1") is None
-    assert staleness(Cached(position=0), 0, 1, "m1") == "superseded"
+    assert staleness(Cached(version=0), 0, 0, "m1") is None
+    assert staleness(Cached(version=0), 0, 1, "m1") == "superseded"
 
 
 def test_the_best_step_that_can_be_had_is_taken() -> None:

@@ -17,11 +17,11 @@ def cache_of(entries: int = 100, size: int = 1 << 20) -> PageCache:
 
 
 def page_of(
-    member: str, at_ms: int = 0, position: int = 1, model: str | None = "m1", rows: bytes = b"[]"
+    member: str, at_ms: int = 0, version: int = 1, model: str | None = "m1", rows: bytes = b"[]"
 ) -> CachedPage:
-    page = Page(member, [], at_ms, model, position, 0, None)
+    page = Page(member, [], at_ms, model, version, 0, None)
     return CachedPage(
-        PageKey(member, "", ""), Origin(page, None, None, ""), rows=rows, position=position, partition=0, seed=1
+        PageKey(member, "", ""), Origin(page, None, None, ""), rows=rows, version=version, partition=0, seed=1
     )
 
 
@@ -89,11 +89,11 @@ def test_a_page_larger_than_the_cache_is_not_kept_and_drops_nothing_else() -> No
 
 def test_an_earlier_state_does_not_replace_a_later_one_unless_the_model_changed() -> None:
     cache = cache_of()
-    cache.put(page_of("ann", position=5), 0)
-    cache.put(page_of("ann", position=4), 0)
-    assert cache.get(key_of("ann")).position == 5  # type: ignore[union-attr]  # it was put above
-    cache.put(page_of("ann", position=4, model="m2"), 0)
-    assert cache.get(key_of("ann")).position == 4  # type: ignore[union-attr]  # likewise
+    cache.put(page_of("ann", version=5), 0)
+    cache.put(page_of("ann", version=4), 0)
+    assert cache.get(key_of("ann")).version == 5  # type: ignore[union-attr]  # it was put above
+    cache.put(page_of("ann", version=4, model="m2"), 0)
+    assert cache.get(key_of("ann")).version == 4  # type: ignore[union-attr]  # likewise
 
 
 def test_pages_too_old_for_any_step_are_swept_a_few_at_a_time() -> None:
@@ -108,22 +108,24 @@ def test_pages_too_old_for_any_step_are_swept_a_few_at_a_time() -> None:
     assert len(cache) == 3
 
 
-def test_all_pages_of_a_member_can_be_discarded() -> None:
+def test_the_pages_of_a_member_made_from_earlier_states_can_be_discarded() -> None:
     cache = cache_of()
     for country, device in itertools.product(("NL", "DE"), ("tv", "")):
         page = Page("ann", [], 0, None, 0, 0, None)
         key = PageKey("ann", country, device)
-        cache.put(CachedPage(key, Origin(page, None, None, ""), rows=b"[]", position=0, partition=0, seed=1), 0)
+        cache.put(CachedPage(key, Origin(page, None, None, ""), rows=b"[]", version=4, partition=0, seed=1), 0)
+    cache.put(page_of("ann", version=5), 0)
     cache.put(page_of("ben"), 0)
-    assert cache.discard_member("ann") == 4
-    assert len(cache) == 1
+    assert cache.discard_older("ann", 5) == 4
+    assert len(cache) == 2
+    assert cache.bytes == sum(entry.size for key in ("ann", "ben") if (entry := cache.get(key_of(key))))
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3_000)), max_size=60))
 def test_the_count_of_bytes_is_what_the_entries_take(puts: list[tuple[int, int]]) -> None:
     cache = cache_of(entries=5, size=12_000)
     for now_ms, (member, size) in enumerate(puts):
-        cache.put(page_of(f"m{member}", at_ms=now_ms, position=now_ms, rows=b"x" * size), now_ms)
+        cache.put(page_of(f"m{member}", at_ms=now_ms, version=now_ms, rows=b"x" * size), now_ms)
     found = [entry for member in range(10) if (entry := cache.get(key_of(f"m{member}"))) is not None]
     assert cache.bytes == sum(entry.size for entry in found) <= 12_000
     assert len(cache) == len(found) <= 5
