@@ -1,7 +1,8 @@
 """The homepage: a fresh page if there is any way to one, else the best that the ladder has. Never an error.
 
-`hit` is the short way: a cached page, checked against the version of the member's newest state. `serve` is the long way: compute
-the page (once for all who wait for it), or fall down the ladder. Both note in the impression log what was shown.
+`hit` is the short way: a cached page, held against the version of the member's newest state. `serve` is the long way:
+compute the page (once for all who wait for it), or fall down the ladder. Both note in the impression log what was
+shown.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple, Protocol
 from serving.pages.page import Step
 
 Staleness = Literal["expired", "superseded", "replaced-model", "unverified"]
-"""Why a cached page is not fresh: its TTL is over; an event came since, or the member was forgotten; another champion serves; nobody can tell, or
-the store that was asked has lost states and stands before the page."""
+"""Why a cached page is not fresh: its TTL is over; an event came since, or the member was forgotten; another champion
+serves; nobody can tell, or the store that was asked has lost states and stands before the page."""
 
 PRECOMPUTED_MAX_MS = 7 * 86_400_000
 """After a week a page is no better than a popular one: most of it has been seen or is out of season."""

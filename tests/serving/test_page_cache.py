@@ -16,9 +16,7 @@ def cache_of(entries: int = 100, size: int = 1 << 20) -> PageCache:
     return PageCache(entries, size, TTL_S, 0.1, STALE_MAX_S)
 
 
-def page_of(
-    member: str, at_ms: int = 0, version: int = 1, model: str | None = "m1", rows: bytes = b"[]"
-) -> CachedPage:
+def page_of(member: str, at_ms: int = 0, version: int = 1, model: str | None = "m1", rows: bytes = b"[]") -> CachedPage:
     page = Page(member, [], at_ms, model, version, 0, None)
     return CachedPage(
         PageKey(member, "", ""), Origin(page, None, None, ""), rows=rows, version=version, partition=0, seed=1
