@@ -69,7 +69,9 @@ class ImpressionLog:
         self._recent_bytes = 0
         self._recent_lock = threading.Lock()
         self._wake = threading.Event()
-        self._passed = threading.Event()
+        self._passes = threading.Condition()
+        self._begun = self._ended = 0
+        """Passes over the queue, by the thread."""
         self._stopping = False
         self._retry_at_s = 0.0
         self._retry_s = 0.0
@@ -96,8 +98,9 @@ class ImpressionLog:
         """
         parts = parse_page_id(page_id)
         found = self._find_recent(page_id)
-        if found is None and (self._queue or self._held):
-            self._flushed(FIND_WAIT_S)
+        if found is None:
+            if self._queue or self._held or self._begun != self._ended:
+                self._flushed(FIND_WAIT_S)
             found = self._find_recent(page_id)
         if found:
             return decode_impression(found)
@@ -123,13 +126,17 @@ class ImpressionLog:
         self._step()
 
     def _step(self) -> None:
+        with self._passes:
+            self._begun += 1
         try:
             while self._drain_spool() and self._write_next():
                 pass
         except Exception:  # the thread must outlive any surprise, or every later impression would be lost
             logger.exception("impressions could not be written")
             self._back_off("unexpected error")
-        self._passed.set()
+        with self._passes:
+            self._ended = self._begun
+            self._passes.notify_all()
 
     def _write_next(self) -> bool:
         """Write the next batch to the log, or else the spool; return whether to go on with another."""
@@ -212,9 +219,10 @@ class ImpressionLog:
 
     def _flushed(self, timeout_s: float) -> None:
         """Have what is queued now written; return when that was tried, or after `timeout_s`."""
-        self._passed.clear()
-        self._wake.set()
-        self._passed.wait(timeout_s)
+        with self._passes:
+            next_pass = self._begun + 1  # one that is under way may have looked into the queue already
+            self._wake.set()
+            self._passes.wait_for(lambda: self._ended >= next_pass, timeout_s)
 
 
 def _encoded(showing: Showing) -> bytes:

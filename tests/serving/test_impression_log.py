@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving import impression_log
 from serving.impression_log import ImpressionLog
 from serving.page_cache import CachedPage, Origin, PageKey
 from serving.page_finder import first_since
@@ -159,6 +160,27 @@ def test_showings_are_appended_and_found(tmp_path: Path, log: EventLog) -> None:
     assert [impression.page_id for impression in found if impression] == [showing[0].decode() for showing in showings]
     impressions.close(2)
     assert {impression.page_id for impression in logged(log)} == {showing[0].decode() for showing in showings}
+
+
+def test_a_page_is_found_while_it_is_on_its_way_from_the_queue_to_the_log(
+    tmp_path: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, go_on = threading.Event(), threading.Event()
+
+    def slowly(showing: Showing) -> bytes:
+        taken.set()
+        go_on.wait(5)
+        return encoded_impression(showing)
+
+    monkeypatch.setattr(impression_log, "encoded_impression", slowly)
+    impressions = started(log, tmp_path)
+    showing = first(entry_of())
+    impressions.put(showing)
+    assert taken.wait(5)
+    threading.Timer(0.05, go_on.set).start()
+    found = impressions.find(showing[0].decode())
+    impressions.close(2)
+    assert found is not None
 
 
 def test_a_page_is_found_in_the_log_by_another_process(tmp_path: Path, log: EventLog) -> None:
