@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from serving import metrics
 from serving.catalogue_holder import CatalogueHolder
 from serving.models.holder import ModelHolder
 from serving.page_cache import CachedPage, Origin, PageKey
@@ -73,7 +74,8 @@ class PageMaker:
         state = _unpacked(member.value) if member.value is not None else None
         snapshot = self._titles.current
         context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
-        page = build_page(PageInputs(state, self._catalogue.current, snapshot, model, context, self._params))
+        with metrics.PAGE_BUILD_SECONDS.time():
+            page = build_page(PageInputs(state, self._catalogue.current, snapshot, model, context, self._params))
         return self._entry(
             key, Origin(page, member.value, snapshot, self._version), rows_json(page), member.version, seed
         )

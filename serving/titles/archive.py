@@ -28,6 +28,8 @@ class SnapshotArchive:
         self._lock = threading.Lock()
         self._sizes: OrderedDict[str, int] | None = None
         """Bytes by address, the oldest first; read from the folder at the first write."""
+        self._bytes = 0
+        """The sum of `_sizes`: there may be a hundred thousand, and this is asked for each page."""
         self._loaded: OrderedDict[str, TitleSnapshot] = OrderedDict()
 
     def persist(self, snapshot: TitleSnapshot) -> str:
@@ -39,8 +41,9 @@ class SnapshotArchive:
                 if part is not None and part.address not in sizes:
                     self._blobs.put(part.to_bytes())
                     sizes[part.address] = len(part.to_bytes())
+                    self._bytes += sizes[part.address]
             self._drop_oldest(sizes, keep={snapshot.address, snapshot.base.address if snapshot.base else ""})
-            metrics.SNAPSHOTS_STORED_BYTES.set(sum(sizes.values()))
+            metrics.SNAPSHOTS_STORED_BYTES.set(self._bytes)
         return snapshot.address
 
     def load(self, address: str) -> TitleSnapshot:
@@ -73,13 +76,16 @@ class SnapshotArchive:
             except OSError as error:
                 raise TryAgain(f"the snapshot archive cannot be read: {error}") from error
             self._sizes = OrderedDict((name, size) for _, name, size in sorted(found))
+            self._bytes = sum(self._sizes.values())
         return self._sizes
 
     def _drop_oldest(self, sizes: OrderedDict[str, int], keep: set[str]) -> None:
-        total = sum(sizes.values())
-        for address in list(sizes):
-            if total <= self._max_bytes:
+        while self._bytes > self._max_bytes:
+            address = next((address for address in sizes if address not in keep), None)
+            if address is None:
                 return
-            if address not in keep:
+            try:
                 self._blobs.path(address).unlink(missing_ok=True)
-                total -= sizes.pop(address)
+            except OSError as error:
+                raise TryAgain(f"an old title snapshot cannot be removed: {error}") from error
+            self._bytes -= sizes.pop(address)

@@ -21,21 +21,14 @@ class BlobStore:
         return self._root / sha256[:2] / sha256[2:4] / sha256
 
     def put(self, content: bytes) -> str:
-        """Store bytes; return their sha256 in hex."""
+        """Store bytes; return their sha256 in hex. Raises TryAgain if they cannot be written."""
         sha256 = hashlib.sha256(content).hexdigest()
         path = self.path(sha256)
-        if path.exists() and path.stat().st_size == len(content):
-            return sha256
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
+            if not (path.exists() and path.stat().st_size == len(content)):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write(path, content)
         except OSError as error:
-            Path(temporary).unlink(missing_ok=True)
             raise TryAgain(f"blob {sha256[:12]} cannot be written: {error}") from error
         return sha256
 
@@ -48,3 +41,17 @@ class BlobStore:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise Corrupt(f"blob {sha256[:12]} does not match its sha256")
         return content
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, through the disk's cache."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

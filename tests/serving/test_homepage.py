@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
+from prometheus_client import REGISTRY
 
 from serving import page_maker
 from serving.models import registry
@@ -510,6 +511,17 @@ async def test_pages_are_counted_by_step_and_reason(tmp_path: Path) -> None:
         assert 'marquee_pages_served_total{cache="bypass",step="popular"}' in metrics
         assert 'marquee_pages_degraded_total{reason="model"}' in metrics
         assert 'marquee_page_seconds_count{cache="bypass"}' in metrics
+
+
+async def test_the_time_to_build_a_page_is_measured(tmp_path: Path) -> None:
+    def built() -> float:
+        return REGISTRY.get_sample_value("marquee_page_build_seconds_count") or 0.0
+
+    async with running_platform(tmp_path) as platform:
+        before = built()
+        for _ in range(2):
+            await platform.homepage()
+        assert built() == before + 1
 
 
 async def test_events_sent_over_http_change_the_page(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from serving.titles import SnapshotArchive, TitleBoard, TitleOrder, TitleSnapshot
 from serving.titles.board import DURABLE_EVERY, RENEW_AFTER_MS
@@ -349,7 +350,9 @@ def test_an_archive_drops_the_oldest_and_says_so(tmp_path: Path) -> None:
     for snapshot in several:
         archive.persist(snapshot)
     kept = [path for path in tmp_path.glob("??/??/*") if path.is_file()]
-    assert sum(path.stat().st_size for path in kept) <= size * 3
+    stored = sum(path.stat().st_size for path in kept)
+    assert stored <= size * 3
+    assert REGISTRY.get_sample_value("marquee_title_snapshots_stored_bytes") == stored
     assert archive.load(several[4].address).address == several[4].address
     with pytest.raises(TryAgain):
         archive.load(several[0].address)
