@@ -54,11 +54,12 @@ def co_engagement(interactions: Interactions) -> sp.csr_matrix:
     shape = (max(first.members, 1), len(first.titles))
     liked = np.clip(0.5 + first.strength / 2.0, 0.1, 1.5).astype(np.float32)
     matrix = sp.csr_matrix((liked, (first.member, first.title)), shape=shape)
-    common = (matrix.T @ matrix).tocoo()
-    size = np.maximum(common.tocsr().diagonal(), 1e-6)
-    scale = (size[common.row] * size[common.col]) ** POPULARITY_POWER
-    value = common.data / scale * common.data / (common.data + SHRINKAGE)
-    return sp.csr_matrix((value.astype(np.float32), (common.row, common.col)), shape=common.shape)
+    common = (matrix.T @ matrix).tocsr()
+    weight = (np.maximum(common.diagonal(), 1e-6) ** -POPULARITY_POWER).astype(np.float32)
+    common.data *= common.data / (common.data + np.float32(SHRINKAGE))
+    common.data *= np.repeat(weight, np.diff(common.indptr))
+    common.data *= weight[common.indices]
+    return common
 
 
 def likeness_block(together: sp.csr_matrix, meta: TitlesMeta, rows: slice) -> NDArray[np.float32]:
