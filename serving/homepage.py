@@ -244,14 +244,14 @@ class HomepageService:
             return None
         try:
             page = _page_decoder.decode(value[POSITION_BYTES:])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return page if page.member_id == request.key.member_id else None
 
     def _last_resort(self, key: PageKey) -> CachedPage:
         now_ms = self._clock_ms()
         try:
-            return self._maker.popular(key, now_ms, 0)
+            return self._maker.popular(key, now_ms, self._rng.getrandbits(63))
         except Exception:  # noqa: BLE001 - logged already, as what made the page fall so far
             return self._maker.empty(key, now_ms)
 

@@ -46,7 +46,8 @@ class PageMaker:
         self._params = params
         self._version = params.version
         self._partition_of = partition_of
-        self._popular: dict[tuple[str, str], tuple[Page, bytes]] = {}
+        self._popular: dict[tuple[str, str], tuple[Origin, bytes, int]] = {}
+        """By country and device: the origin, the rows in JSON, and the seed."""
 
     @property
     def model_version(self) -> str | None:
@@ -72,7 +73,7 @@ class PageMaker:
         if model is None:
             raise TryAgain(f"model unavailable ({self._models.refusal or 'none is registered'})")
         state = _unpacked(member.value) if member.value is not None else None
-        snapshot = self._titles.current
+        snapshot = self._titles.current  # before the catalogue, which then has all of its titles
         context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
         with metrics.PAGE_BUILD_SECONDS.time():
             page = build_page(PageInputs(state, self._catalogue.current, snapshot, model, context, self._params))
@@ -82,11 +83,11 @@ class PageMaker:
 
     def popular(self, key: PageKey, now_ms: int, seed: int) -> CachedPage:
         """Return a page of what most members watch; it needs no store and no model, and may have no rows."""
-        asker = (key.country, key.device)
-        page, rows = self._popular.get(asker, (None, b""))
-        if page is None or not 0 <= now_ms - page.computed_at_ms < POPULAR_KEPT_MS:
-            page, rows = self._make_popular(key, now_ms, seed)
-        return self._entry(key, Origin(page, None, None, self._version), rows, 0, seed)
+        kept = self._popular.get((key.country, key.device))
+        if kept is None or not 0 <= now_ms - kept[0].page.computed_at_ms < POPULAR_KEPT_MS:
+            kept = self._make_popular(key, now_ms, seed)
+        origin, rows, seed = kept
+        return self._entry(key, origin, rows, 0, seed)
 
     def empty(self, key: PageKey, now_ms: int) -> CachedPage:
         """Return a page without rows, which nothing can keep from being made."""
@@ -97,12 +98,14 @@ class PageMaker:
         """Return a page that was computed earlier, elsewhere."""
         return self._entry(key, Origin(page, None, None, ""), rows_json(page), 0, 0)
 
-    def _make_popular(self, key: PageKey, now_ms: int, seed: int) -> tuple[Page, bytes]:
+    def _make_popular(self, key: PageKey, now_ms: int, seed: int) -> tuple[Origin, bytes, int]:
+        snapshot = self._titles.current  # before the catalogue, which then has all of its titles
         context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
-        page = popular_page(self._catalogue.current, self._titles.current, context, self._params)
+        page = popular_page(self._catalogue.current, snapshot, context, self._params)
         if len(self._popular) >= MAX_POPULAR_KEPT:
             self._popular.clear()
-        self._popular[key.country, key.device] = made = (page, rows_json(page))
+        made = (Origin(page, None, snapshot, self._version), rows_json(page), seed)
+        self._popular[key.country, key.device] = made
         return made
 
     def _entry(self, key: PageKey, origin: Origin, rows: bytes, version: int, seed: int) -> CachedPage:

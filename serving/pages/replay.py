@@ -8,6 +8,7 @@ from typing import Final
 
 from serving.pages.builder import DEFAULT_PARAMS, PageInputs, PageParams, build_page
 from serving.pages.page import Page, PageContext
+from serving.pages.popular import popular_page
 from serving.ranking.model import RankingModel
 from serving.titles.snapshot import TitleSnapshot
 from streams.catalogue import Catalogue
@@ -32,7 +33,8 @@ class ReplaySources:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """A replayed page and what it was made from. page, inputs: None if it cannot be computed, for the reason `problem`.
+    """A replayed page and what it was made from. page: None if it cannot be computed, for the reason `problem`;
+    inputs: None then, and for a popular page, which is made for nobody.
 
     equal: whether rows, titles, positions, scores and propensities are exactly those that were served. differences: the
     first few that are not, in words.
@@ -50,11 +52,15 @@ def recompute(impression: Impression, sources: ReplaySources) -> Recomputed:
     problem = _not_replayable(impression, sources.params)
     if problem is not None:
         return Recomputed(None, False, problem)
+    inputs = None
     try:
-        inputs = _inputs(impression, sources)
+        if impression.step == "popular":
+            page = _popular_page(impression, sources)
+        else:
+            inputs = _inputs(impression, sources)
+            page = build_page(inputs)
     except MarqueeError as error:
         return Recomputed(None, False, str(error))
-    page = build_page(inputs)
     differences = compare(impression.rows, shown_rows(page))
     return Recomputed(page, not differences, None, differences, inputs)
 
@@ -110,15 +116,18 @@ def _said(item: ShownItem) -> str:
 def _not_replayable(impression: Impression, params: PageParams) -> str | None:
     if impression.origin_page_id is not None:
         return f"this page repeats {impression.origin_page_id} from the cache; look at that one"
-    if impression.step == "popular":
-        return "this page was the same for everybody; only pages made for a member are computed again"
     if impression.step == "precomputed":
         return "this page was computed in a batch; its inputs were not kept"
     if impression.page_version and impression.page_version != params.version:
         return f"pages of version {impression.page_version} are no longer made; this is {params.version}"
-    if impression.title_snapshot is None or impression.model_version is None:
+    if impression.title_snapshot is None or (impression.model_version is None and impression.step != "popular"):
         return "the impression names no title snapshot or no model"
     return None
+
+
+def _popular_page(impression: Impression, sources: ReplaySources) -> Page:
+    snapshot = _snapshot(impression.title_snapshot or "", sources)
+    return popular_page(sources.catalogue, snapshot, context_of(impression), sources.params)
 
 
 def _inputs(impression: Impression, sources: ReplaySources) -> PageInputs:

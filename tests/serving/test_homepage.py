@@ -406,11 +406,13 @@ async def test_a_precomputed_page_is_better_than_a_popular_one(tmp_path: Path) -
         assert (await platform.homepage("ben"))["served"]["step"] == "popular"
 
 
-@pytest.mark.parametrize("garbage", [b"", b"{", b'{"rows":3}', b"\xff\xfe"])
+@pytest.mark.parametrize("garbage", [b"", b"{", b'{"rows":3}', b"\xff\xfe", b'{"member_id":"\xff"}'])
 async def test_a_precomputed_page_that_cannot_be_read_is_passed_over(tmp_path: Path, garbage: bytes) -> None:
     async with running_platform(tmp_path, model=False) as platform:
         platform.services.hot.put("precomputed", [StateEntry(b"ann", now_ms().to_bytes(8, "big") + garbage)])
-        assert (await platform.homepage())["served"]["step"] == "popular"
+        served = (await platform.homepage())["served"]
+        assert served["step"] == "popular"
+        assert served["degraded"].startswith("model unavailable")
 
 
 async def test_a_corrupt_member_state_falls_down_the_ladder(tmp_path: Path) -> None:
