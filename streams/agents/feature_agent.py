@@ -1,9 +1,10 @@
 """The feature agent: folds member events into member and title states, in both stores, once in effect.
 
-Order of writes: titles, then history and profiles, then members, then the commit; each first hot, then durable. A
-member's state is the witness of what its events did elsewhere: where its stored position covers an event, the title and
-the history rows of that event are stored, too. So on redelivery a covered event needs nothing more, and one that is not
-covered is judged as it was the first time.
+Order of writes: titles, then history and profiles, then members, each first hot, then durable; then the marks of how
+far the durable store goes (streams.agents.folded_marks), then the commit. A member's state is the witness of what its
+events did elsewhere: where its stored position covers an event, the title and the history rows of that event are
+stored, too. So on redelivery a covered event needs nothing more, and one that is not covered is judged as it was the
+first time.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from streams.agents.dead_letters import Rejected
+from streams.agents.folded_marks import FoldedMarks
 from streams.agents.held_states import HeldStates
 from streams.agents.rebuilding import rebuild_from
-from streams.agents.refilling import HotStoreWatch, is_empty
+from streams.agents.refilling import HotStoreWatch
 from streams.agents.state_stores import StateStores
 from streams.catalogue import Catalogue
 from streams.errors import Undeliverable
@@ -27,7 +29,7 @@ from streams.features.admission import UNKNOWN_TITLE, Admitted, admit_event
 from streams.features.member import MEMBER, member_key
 from streams.features.replay import PartitionStates
 from streams.features.title import TITLE, title_key
-from streams.positions import pack_position
+from streams.positions import NOTHING, pack_position, unpack_position
 from streams.stores.protocol import DurableStore, HistoryRow, Profile, StateStore
 from streams.topics import MEMBER_EVENTS
 
@@ -64,13 +66,14 @@ class Placed(NamedTuple):
 
 @dataclass
 class _Held:
-    """What is held of one partition. next_offset: to be read next. written_offset: all before it is in both stores."""
+    """What is held of one partition. taken: position of the last record taken in. written: all up to it is in both
+    stores."""
 
     members: HeldStates
     titles: HeldStates
     fold: PartitionStates
-    next_offset: int | None = None
-    written_offset: int | None = None
+    taken: int = NOTHING
+    written: int = NOTHING
     rows: dict[int, HistoryRow] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
 
@@ -78,8 +81,8 @@ class _Held:
 class FeatureAgent:
     """An Agent over `member-events`.
 
-    catalogue_source: returns the newest catalogue; asked again when a title is not in the one at hand. clock_ms: Unix
-    time, to know how new that one is.
+    catalogue_source: returns the newest catalogue; asked again when a title is not in the one at hand. epoch_of: a
+    topic's current epoch (`EventLog.epoch`). clock_ms: Unix time, to know how new the catalogue is.
     """
 
     name = GROUP
@@ -91,6 +94,7 @@ class FeatureAgent:
         hot: StateStore,
         durable: DurableStore,
         dead_letters: DeadLetterSink,
+        epoch_of: Callable[[str], int],
         *,
         members_held: int = MEMBERS_HELD,
         titles_held: int = TITLES_HELD,
@@ -100,6 +104,7 @@ class FeatureAgent:
         self._catalogue_source = catalogue_source
         self._hot = hot
         self._durable = durable
+        self._marks = FoldedMarks(GROUP, durable, epoch_of)
         self._dead_letters = dead_letters
         self._bounds = members_held, titles_held
         self._watch = watch or HotStoreWatch(hot, durable)
@@ -112,14 +117,16 @@ class FeatureAgent:
         self._unwritten = 0
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Take over partitions; from the start of the log if both stores have lost everything."""
+        """Take over partitions, each from where the durable store ends: what it lacks is folded (again)."""
         places = list(partitions)
         self.revoked(places)
-        return dict.fromkeys(places, 0) if is_empty(self._hot) and is_empty(self._durable) else {}
+        return self._marks.take_over(places)
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Drop what is held for partitions that others own now."""
-        for place in partitions:
+        places = list(partitions)
+        self._marks.give_up(places)
+        for place in places:
             self._partitions.pop(place, None)
 
     def process(self, batch: Batch) -> None:
@@ -132,7 +139,7 @@ class FeatureAgent:
         self._fold(held, admitted)
         if rejected:
             self._dead_letters.put_all(batch.topic, batch.partition, rejected)
-        held.next_offset = max(held.next_offset or 0, batch.records[-1].offset + 1)
+        held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
         self._since_flush += len(batch.records)
         self._unwritten += len(batch.records)
 
@@ -142,13 +149,14 @@ class FeatureAgent:
         self._since_flush = 0
         if not busy or self._unwritten >= UNWRITTEN_RECORDS:
             self.write()
-        written = ((place, held.written_offset) for place, held in self._partitions.items())
-        return {place: offset for place, offset in written if offset is not None}
+        written = ((place, held.written) for place, held in self._partitions.items())
+        return {place: unpack_position(position)[1] + 1 for place, position in written if position != NOTHING}
 
     def write(self) -> None:
-        """Write everything to both stores. Raises TryAgain when one is away: calling again goes on; Fenced when both
-        have lost everything."""
+        """Write everything to both stores. Raises TryAgain when one is away: calling again goes on; Fenced when the
+        durable one has lost what it held."""
         self._watch.look()
+        self._marks.check()
         if not self._unwritten:
             return
         holders = list(self._partitions.values())
@@ -158,12 +166,13 @@ class FeatureAgent:
             self._write_history(held)
         for held in holders:
             held.members.write(self._stores)
+        self._marks.put({place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING})
         for held in holders:
             held.rows.clear()
             held.profiles.clear()
             held.titles.written()
             held.members.written()
-            held.written_offset = held.next_offset
+            held.written = held.taken
         self._unwritten = 0
 
     def _write_history(self, held: _Held) -> None:

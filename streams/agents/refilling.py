@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from streams.errors import Fenced, MarqueeError
+from streams.errors import MarqueeError
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
 from streams.stores.refill import refill
 
@@ -15,9 +15,6 @@ logger = logging.getLogger(__name__)
 
 KINDS: Final = ("member", "title", "title_shown", "precomputed")
 """What is kept in both stores."""
-
-FOLDED_KINDS: Final = ("member", "title")
-"""What the feature agent folds from the log."""
 
 MARKER_KIND: Final = "refilled"
 _MARKER: Final = StateEntry(b"marker", (1).to_bytes(8, "big") + b"\x01")
@@ -42,20 +39,10 @@ class HotStoreWatch:
         self._durable = durable
         self._run = run
         self._busy = threading.Lock()
-        self._was_full = False
 
     def look(self) -> None:
-        """Begin to refill if the hot store is a new one and no refill is under way.
-
-        Raises Fenced if there is nothing to fill it from though there was: the caller has to read the log anew. Raises
-        TryAgain when a store is away.
-        """
-        if self._hot.get(MARKER_KIND, [_MARKER.key])[0] is not None:
-            self._was_full = True
-        elif self._was_full and is_empty(self._durable):
-            self._was_full = False
-            raise Fenced("both stores were lost; the log is read from its start")
-        elif not self._busy.locked():
+        """Begin to refill if the hot store is a new one and no refill is under way. Raises TryAgain when it is away."""
+        if self._hot.get(MARKER_KIND, [_MARKER.key])[0] is None and not self._busy.locked():
             self._run(self._refill)
 
     def _refill(self) -> None:
@@ -64,15 +51,9 @@ class HotStoreWatch:
         try:
             count = refill(self._durable, self._hot, KINDS)
             self._hot.put(MARKER_KIND, [_MARKER])
-            self._was_full = True
             if count:
                 logger.info("the hot store was refilled", extra={"states": count})
         except MarqueeError as error:
             logger.warning("the hot store could not be refilled yet", extra={"error": str(error)})
         finally:
             self._busy.release()
-
-
-def is_empty(store: StateStore) -> bool:
-    """Return whether a store has no state that is folded from the log."""
-    return all(next(store.scan(kind), None) is None for kind in FOLDED_KINDS)

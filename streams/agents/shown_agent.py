@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from streams.agents.dead_letters import Rejected
 from streams.agents.feature_agent import BUSY_RECORDS, UNWRITTEN_RECORDS, DeadLetterSink
+from streams.agents.folded_marks import FoldedMarks
 from streams.agents.held_states import HeldStates
 from streams.agents.state_stores import StateStores
 from streams.errors import Undeliverable
@@ -17,7 +18,7 @@ from streams.features.admission import admit_impression
 from streams.features.replay import PartitionStates, shown_titles
 from streams.features.title import TITLE_SHOWN, title_key
 from streams.impressions import Impression
-from streams.positions import pack_position
+from streams.positions import NOTHING, pack_position, unpack_position
 from streams.stores.protocol import DurableStore, StateStore
 from streams.topics import IMPRESSIONS
 
@@ -31,21 +32,29 @@ TITLES_HELD: Final = 20_000
 class _Held:
     titles: HeldStates
     fold: PartitionStates
-    next_offset: int | None = None
-    written_offset: int | None = None
+    taken: int = NOTHING
+    written: int = NOTHING
 
 
 class ShownAgent:
-    """An Agent over `impressions`. A title's position alone tells what was counted; repeats of a page count nothing."""
+    """An Agent over `impressions`. A title's position alone tells what was counted; repeats of a page count nothing.
+
+    epoch_of: a topic's current epoch (`EventLog.epoch`).
+    """
 
     name = GROUP
     topics: Sequence[str] = (IMPRESSIONS,)
 
     def __init__(
-        self, hot: StateStore, durable: DurableStore, dead_letters: DeadLetterSink, *, titles_held: int = TITLES_HELD
+        self,
+        hot: StateStore,
+        durable: DurableStore,
+        dead_letters: DeadLetterSink,
+        epoch_of: Callable[[str], int],
+        *,
+        titles_held: int = TITLES_HELD,
     ) -> None:
-        self._hot = hot
-        self._durable = durable
+        self._marks = FoldedMarks(GROUP, durable, epoch_of)
         self._dead_letters = dead_letters
         self._titles_held = titles_held
         self._stores = StateStores(hot, durable)
@@ -54,15 +63,16 @@ class ShownAgent:
         self._unwritten = 0
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Take over partitions; from the start of the log if both stores have lost everything."""
+        """Take over partitions, each from where the durable store ends: what it lacks is counted (again)."""
         places = list(partitions)
-        empty = all(next(store.scan(TITLE_SHOWN.name), None) is None for store in (self._hot, self._durable))
         self.revoked(places)
-        return dict.fromkeys(places, 0) if empty else {}
+        return self._marks.take_over(places)
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Drop what is held for partitions that others own now."""
-        for place in partitions:
+        places = list(partitions)
+        self._marks.give_up(places)
+        for place in places:
             self._partitions.pop(place, None)
 
     def process(self, batch: Batch) -> None:
@@ -78,7 +88,7 @@ class ShownAgent:
         held.titles.touched(titles, min(shown, default=0))
         if rejected:
             self._dead_letters.put_all(batch.topic, batch.partition, rejected)
-        held.next_offset = max(held.next_offset or 0, batch.records[-1].offset + 1)
+        held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
         self._since_flush += len(batch.records)
         self._unwritten += len(batch.records)
 
@@ -88,18 +98,21 @@ class ShownAgent:
         self._since_flush = 0
         if not busy or self._unwritten >= UNWRITTEN_RECORDS:
             self.write()
-        written = ((place, held.written_offset) for place, held in self._partitions.items())
-        return {place: offset for place, offset in written if offset is not None}
+        written = ((place, held.written) for place, held in self._partitions.items())
+        return {place: unpack_position(position)[1] + 1 for place, position in written if position != NOTHING}
 
     def write(self) -> None:
-        """Write everything to both stores. Raises TryAgain when one is away; calling again goes on."""
+        """Write everything to both stores. Raises TryAgain when one is away: calling again goes on; Fenced when the
+        durable one has lost what it held."""
+        self._marks.check()
         if not self._unwritten:
             return
         for held in self._partitions.values():
             held.titles.write(self._stores)
+        self._marks.put({place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING})
         for held in self._partitions.values():
             held.titles.written()
-            held.written_offset = held.next_offset
+            held.written = held.taken
         self._unwritten = 0
 
     def close(self) -> None:

@@ -41,10 +41,18 @@ def agent_over(
     letters: Letters | None = None,
     source: Callable[[], Catalogue] = lambda: CATALOGUE,
     members_held: int = 100,
+    epoch: int = EPOCH,
 ) -> FeatureAgent:
     watch = HotStoreWatch(hot, durable, run=lambda work: work())
     return FeatureAgent(
-        source, hot, durable, letters or Letters(), members_held=members_held, titles_held=members_held, watch=watch
+        source,
+        hot,
+        durable,
+        letters or Letters(),
+        lambda _: epoch,
+        members_held=members_held,
+        titles_held=members_held,
+        watch=watch,
     )
 
 
@@ -73,13 +81,20 @@ class Driver:
         while self.committed < len(self.stream):
             self.turn()
 
+    def catch_up(self) -> None:
+        """Run until an agent has taken in everything, wherever it had to begin, and written it."""
+        while self.agent is None or self.offset < len(self.stream):
+            self.turn()
+        self.run()
+
     def turn(self) -> None:
         size = self.sizes[self.turns % len(self.sizes)]
         self.turns += 1
         try:
             if self.agent is None:
                 self.agent = self.make()
-                self.offset = self.agent.assigned([PLACE]).get(PLACE, self.committed)
+                self.offset = self.agent.assigned([PLACE])[PLACE]
+                self.committed = max(self.committed, self.offset)
             batch = batch_of(self.stream, self.offset, self.offset + size)
             self.agent.process(batch)
             written = self.agent.flush(NOW_MS)
@@ -181,10 +196,84 @@ def test_when_both_stores_are_lost_the_log_is_read_from_its_start(
     driver.turn()
     driver.turn()
     driver.run()
-    while driver.offset < len(stream):
-        driver.turn()
+    driver.catch_up()
 
     assert_as_replayed(stream, hot, durable)
+
+
+@settings(max_examples=60)
+@given(streams, sizes, st.lists(st.integers(1, 4), max_size=6))
+def test_a_rebuilding_that_is_killed_goes_on_where_it_was_whatever_is_committed(
+    stream: list[Event], cut: list[int], lives: list[int]
+) -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    driver = Driver(lambda: agent_over(hot, durable), stream, cut)
+    driver.run()
+    for store in (hot, durable):
+        store.states.clear()
+    for turns in lives:
+        driver.agent = None
+        for _ in range(turns):
+            driver.turn()
+    driver.agent = None
+    driver.catch_up()
+
+    assert_as_replayed(stream, hot, durable)
+
+
+@settings(max_examples=80)
+@given(streams, sizes, st.integers(0, 8), st.integers(0, 8), st.booleans(), failures)
+def test_a_durable_store_that_is_lost_or_put_back_from_a_copy_gets_what_it_lacks(
+    stream: list[Event], cut: list[int], before: int, after: int, killed: bool, failing: Mapping[int, Exception]
+) -> None:
+    gate = Gate()
+    hot, durable = MemoryStore(gate), MemoryStore(gate)
+    driver = Driver(lambda: agent_over(hot, durable), stream, cut)
+    for _ in range(before):
+        driver.turn()
+    copy = copy_of(durable)
+    for _ in range(after):
+        driver.turn()
+    durable.states, durable.rows, durable.profiles = copy.states, copy.rows, copy.profiles
+    gate.failures = {gate.steps + step: failure for step, failure in failing.items()}
+    if killed:
+        driver.agent = None
+    driver.turn()
+    driver.catch_up()
+
+    assert_as_replayed(stream, hot, durable)
+
+
+def copy_of(store: MemoryStore) -> MemoryStore:
+    copy = MemoryStore()
+    copy.states = {kind: dict(states) for kind, states in store.states.items()}
+    copy.rows, copy.profiles = dict(store.rows), dict(store.profiles)
+    return copy
+
+
+def test_a_mark_of_another_epoch_says_nothing_of_this_one() -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    agent = agent_over(hot, durable)
+    assert agent.assigned([PLACE]) == {PLACE: 0}
+    agent.process(batch_of([play(1), play(2)]))
+    agent.flush(NOW_MS)
+
+    assert agent_over(hot, durable).assigned([PLACE]) == {PLACE: 2}
+    assert agent_over(hot, durable, epoch=EPOCH + 1).assigned([PLACE]) == {PLACE: 0}
+
+
+def test_a_durable_store_that_was_replaced_is_noticed_without_new_records() -> None:
+    durable = MemoryStore()
+    agent = agent_over(MemoryStore(), durable)
+    agent.assigned([PLACE])
+    agent.process(batch_of([play(1)]))
+    agent.flush(NOW_MS)
+    durable.states.clear()
+
+    with pytest.raises(Fenced, match="replaced"):
+        agent.flush(NOW_MS)
+    agent.revoked([PLACE])
+    assert agent.flush(NOW_MS) == {}
 
 
 def test_a_title_held_in_memory_catches_up_where_another_owner_has_gone_ahead() -> None:
@@ -202,7 +291,7 @@ def test_a_title_held_in_memory_catches_up_where_another_owner_has_gone_ahead() 
     assert_as_replayed(stream, hot, durable)
 
 
-def test_writes_go_titles_then_history_then_members_each_hot_first() -> None:
+def test_writes_go_titles_then_history_then_members_each_hot_first_and_the_mark_last() -> None:
     log: list[str] = []
 
     class Logged(MemoryStore):
@@ -221,6 +310,7 @@ def test_writes_go_titles_then_history_then_members_each_hot_first() -> None:
             log.append(f"{self.name} profiles")
 
     agent = agent_over(Logged("hot"), Logged("durable"))
+    agent.assigned([PLACE])
     agent.process(batch_of([play(1)]))
     agent.flush(NOW_MS)
 
@@ -231,6 +321,7 @@ def test_writes_go_titles_then_history_then_members_each_hot_first() -> None:
         "durable profiles",
         "hot member",
         "durable member",
+        "durable folded",
     ]
 
 
@@ -329,7 +420,9 @@ def test_a_title_published_meanwhile_is_found_by_reading_the_catalogue_again(tmp
     engine = catalogue_database(tmp_path)
     publish_titles(engine, [Title("t1", "One", 2000, ("Drama",))], NOW_MS - DAY_MS)
     letters = Letters()
-    agent = FeatureAgent(CatalogueSource(engine), MemoryStore(), MemoryStore(), letters, clock_ms=lambda: NOW_MS)
+    agent = FeatureAgent(
+        CatalogueSource(engine), MemoryStore(), MemoryStore(), letters, lambda _: EPOCH, clock_ms=lambda: NOW_MS
+    )
     agent.process(batch_of([play(1)]))
     publish_titles(engine, [Title("t2", "Two", 2001, ("Comedy",))], NOW_MS)
     record = Record(1, NOW_MS + GRACE_MS, b"m", encode_event(play(2, item_id="t2")))
@@ -348,7 +441,7 @@ def test_the_catalogue_is_not_read_again_for_records_older_than_it() -> None:
         return CATALOGUE
 
     letters = Letters()
-    agent = FeatureAgent(source, MemoryStore(), MemoryStore(), letters, clock_ms=lambda: NOW_MS)
+    agent = FeatureAgent(source, MemoryStore(), MemoryStore(), letters, lambda _: EPOCH, clock_ms=lambda: NOW_MS)
     old = [Record(n, NOW_MS - 1, b"m", encode_event(play(n, item_id=f"x{n}"))) for n in range(20)]
     agent.process(Batch(MEMBER_EVENTS, 0, EPOCH, old))
 
@@ -358,7 +451,7 @@ def test_the_catalogue_is_not_read_again_for_records_older_than_it() -> None:
 
 def test_a_catalogue_that_is_away_means_try_again() -> None:
     engine = sa.create_engine("sqlite:////nowhere/at/all.db")
-    agent = FeatureAgent(CatalogueSource(engine), MemoryStore(), MemoryStore(), Letters())
+    agent = FeatureAgent(CatalogueSource(engine), MemoryStore(), MemoryStore(), Letters(), lambda _: EPOCH)
     with pytest.raises(TryAgain, match="catalogue"):
         agent.process(batch_of([play(1)]))
     engine.dispose()

@@ -1,0 +1,77 @@
+"""How far a group has folded each partition, as the durable store itself says.
+
+A commit lies in the log, so it outlives the states that it speaks of. A mark lies beside them and is written after
+them: a durable store that was lost, or put back from a backup, lacks the mark as it lacks the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from streams.errors import Fenced
+from streams.event_log.protocol import TopicPartition
+from streams.positions import NOTHING, unpack_position
+from streams.stores.protocol import DurableStore, StateEntry, tombstone
+
+KIND: Final = "folded"
+"""The kind of the marks: position of the last record folded, and a byte that tells it from a tombstone."""
+
+
+class FoldedMarks:
+    """The marks of one group, of the partitions that it has taken over.
+
+    epoch_of: a topic's current epoch (`EventLog.epoch`). Every method raises TryAgain when the store is away.
+    """
+
+    def __init__(self, group: str, durable: DurableStore, epoch_of: Callable[[str], int]) -> None:
+        self._group = group
+        self._durable = durable
+        self._epoch_of = epoch_of
+        self._known: dict[TopicPartition, int] = {}
+
+    def take_over(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Take over partitions; return the offset after each one's mark, 0 if that is of another epoch or missing."""
+        taken = list(places)
+        epochs = {topic: self._epoch_of(topic) for topic in {place.topic for place in taken}}
+        marks = self._stored(taken)
+        self._known.update(marks)
+        return {place: _offset_after(mark, epochs[place.topic]) for place, mark in marks.items()}
+
+    def give_up(self, places: Iterable[TopicPartition]) -> None:
+        """Forget partitions that others own now."""
+        for place in places:
+            self._known.pop(place, None)
+
+    def check(self) -> None:
+        """Raise Fenced if the store holds less than it did: what was folded meanwhile has to be folded again."""
+        for place, mark in self._stored(self._known).items():
+            if mark < self._known[place]:
+                raise Fenced(f"the durable store was replaced: it lacks records of {place.topic}/{place.partition}")
+
+    def put(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Write marks, once all that they cover is in the store. Of a partition that was not taken over, nothing is
+        known of what comes before, so it gets none."""
+        self.check()
+        known = {place: position for place, position in positions.items() if place in self._known}
+        if known:
+            self._durable.put(KIND, [StateEntry(self._key(place), _mark(known[place])) for place in sorted(known)])
+            self._known.update(known)
+
+    def _stored(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        ordered = sorted(places)
+        if not ordered:
+            return {}
+        return dict(zip(ordered, self._durable.positions(KIND, list(map(self._key, ordered))), strict=True))
+
+    def _key(self, place: TopicPartition) -> bytes:
+        return f"{self._group}/{place.topic}/{place.partition}".encode()
+
+
+def _mark(position: int) -> bytes:
+    return tombstone(position) + b"\x01"
+
+
+def _offset_after(mark: int, epoch: int) -> int:
+    marked_epoch, last = unpack_position(mark)
+    return last + 1 if mark != NOTHING and marked_epoch == epoch else 0
