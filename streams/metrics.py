@@ -35,7 +35,7 @@ AGENT_FLUSH_SECONDS: Final = Histogram(
 AGENT_ERRORS: Final = Counter("marquee_agent_errors", "Errors that made an agent wait, by kind.", ["agent", "error"])
 AGENT_LAG: Final = Gauge(
     "marquee_agent_lag_records",
-    "Records between an agent's commit and the partition's end.",
+    "Records between what an agent has made durable and the partition's end.",
     ["agent", "topic", "partition"],
 )
 AGENT_LAST_COMMIT: Final = Gauge(

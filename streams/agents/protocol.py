@@ -27,7 +27,8 @@ class Agent(Protocol):
         ...
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Take over partitions; return where to read from for those whose effects are ahead of the commit (or {})."""
+        """Take over partitions; return where to read from for those whose effects are ahead of the commit, or behind it
+        because they were lost (or {})."""
         ...
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:

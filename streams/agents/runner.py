@@ -110,8 +110,9 @@ class AgentLoop:
         self._held: frozenset[TopicPartition] = frozenset()
         self._pending: deque[Batch] = deque()
         self._durable: dict[TopicPartition, int] = {}
-        """Said by the agent and not committed yet; an agent says an offset once."""
+        """The newest offset that the agent has said of each partition; an agent says an offset once."""
         self._committed: dict[TopicPartition, int] = {}
+        """The group's commits: never put back, also not by an agent that begins before them, to rebuild its effects."""
         self._committed_s = 0.0
         self._polled_s = 0.0
         self._lag_measured_s = 0.0
@@ -199,11 +200,13 @@ class AgentLoop:
         if lost:
             self._drop(lost)
         if gained:
-            ahead = self._agent.assigned(sorted(gained))
-            for partition, offset in ahead.items():
+            commits = {at: self._log.committed(self.name, at) for at in gained}
+            begins = self._agent.assigned(sorted(gained))
+            for partition, offset in begins.items():
                 self._consumer.seek(partition, offset)
-            self._durable.update(ahead)
-            self._forget_pending(ahead.keys())
+            self._forget_pending(begins.keys())
+            self._committed.update((at, offset) for at, offset in commits.items() if offset is not None)
+            self._durable.update(begins)
         if lost or gained:
             self._held = assigned
             metrics.AGENT_REBALANCES.labels(self.name).inc()
@@ -221,13 +224,14 @@ class AgentLoop:
         self._durable.update(self._agent.flush(self._clock_ms()))
         metrics.AGENT_FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - started_s)
         fresh = {
-            at: offset for at, offset in self._durable.items() if at in self._held and self._committed.get(at) != offset
+            at: offset
+            for at, offset in self._durable.items()
+            if at in self._held and offset > self._committed.get(at, -1)
         }
         now_s = time.monotonic()
         if fresh and self._consumer and (leaving or now_s - self._committed_s >= self._policy.commit_interval_s):
             self._consumer.commit(fresh)
             self._committed.update(fresh)
-            self._durable.clear()
             self._committed_s = now_s
             metrics.AGENT_LAST_COMMIT.labels(self.name).set(self._clock_ms() / 1000)
 
@@ -284,16 +288,14 @@ class AgentLoop:
         self._pending = deque(kept)
 
     def _measure_lag(self) -> None:
-        """Say, now and then, how far the commits are behind."""
+        """Say, now and then, how far the agent is behind: one that rebuilds its effects, further than its commits."""
         if time.monotonic() - self._lag_measured_s < self._policy.lag_interval_s:
             return
         self._lag_measured_s = time.monotonic()
         for at in self._held:
-            committed = self._committed.get(at)
-            if committed is None:
-                committed = self._log.committed(self.name, at) or self._log.start_offset(*at)
-            lag = self._log.end_offset(*at) - committed
-            metrics.AGENT_LAG.labels(self.name, at.topic, str(at.partition)).set(lag)
+            done = self._durable.get(at, self._committed.get(at, 0))
+            lag = self._log.end_offset(*at) - max(done, self._log.start_offset(*at))
+            metrics.AGENT_LAG.labels(self.name, at.topic, str(at.partition)).set(max(lag, 0))
 
     def _count(self, error: Exception) -> None:
         metrics.AGENT_ERRORS.labels(self.name, type(error).__name__).inc()

@@ -20,6 +20,7 @@ from streams.agents.health import AgentHealth
 from streams.agents.runner import RunnerPolicy, run_agents
 from streams.errors import SlowDown, TryAgain
 from streams.event_log.embedded import EmbeddedLog
+from streams.event_log.embedded_consumer import EmbeddedConsumer
 from streams.event_log.protocol import Batch, Message, TopicPartition
 
 PATIENCE_S = 10.0
@@ -173,6 +174,13 @@ class Terse(Recorder):
         return said
 
 
+class Unwritten(Recorder):
+    """An agent that never has anything durable to say."""
+
+    def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:
+        return {}
+
+
 def test_what_an_agent_says_between_two_commits_is_committed_with_the_next(log: EmbeddedLog) -> None:
     agent = Terse()
     slow = dataclasses.replace(POLICY, commit_interval_s=0.15)
@@ -235,15 +243,32 @@ def test_effects_found_ahead_of_the_commit_are_committed_without_new_records(log
     assert agent.values == []
 
 
-def test_an_agent_that_lost_its_effects_reads_from_the_start_and_its_commit_stays(log: EmbeddedLog) -> None:
-    log.append("events", [Message(b"a", b"%d" % n) for n in range(20)])
+def test_an_agent_that_lost_its_effects_reads_from_the_start_and_its_commit_stays(
+    log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = TopicPartition("events", log.append("events", [Message(b"a", b"%d" % n) for n in range(20)])[0].partition)
     with running(log, Recorder()):
         wait_for(lambda: committed(log) == 20)
+    commits: list[Mapping[TopicPartition, int]] = []
+    monkeypatch.setattr(EmbeddedConsumer, "commit", lambda _, offsets: commits.append(offsets))
     agent = Recorder()
-    agent.ahead = {TopicPartition("events", n): 0 for n in range(4)}
+    agent.ahead = {place: 0}
+    with running(log, agent, policy=dataclasses.replace(POLICY, max_records=5)):
+        wait_for(lambda: len(agent.values) == 20)
+        log.append("events", [Message(b"a", b"20")])
+        wait_for(lambda: commits == [{place: 21}])
+
+
+def test_an_agent_that_rebuilds_its_effects_is_behind_by_what_it_has_yet_to_read(log: EmbeddedLog) -> None:
+    place = TopicPartition("events", log.append("events", [Message(b"a", b"%d" % n) for n in range(20)])[0].partition)
+    with running(log, Recorder()):
+        wait_for(lambda: committed(log) == 20)
+    agent = Unwritten()
+    agent.ahead = {place: 0}
+    labels = {"agent": "recorder", "topic": "events", "partition": str(place.partition)}
     with running(log, agent):
         wait_for(lambda: len(agent.values) == 20)
-    assert committed(log) == 20
+        wait_for(lambda: metric("marquee_agent_lag_records", **labels) == 20)
 
 
 def test_partitions_that_cannot_be_taken_over_yet_are_asked_for_again(log: EmbeddedLog) -> None:
