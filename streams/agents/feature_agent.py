@@ -45,7 +45,7 @@ BUSY_RECORDS: Final = 500
 """So many records since the last flush mean that more are waiting: states that change again soon are written later."""
 
 UNWRITTEN_RECORDS: Final = 5_000
-"""No more records than these wait for a flush."""
+"""No more records than these wait to be written, or while they cannot be written, no more than a batch over them."""
 
 
 class DeadLetterSink(Protocol):
@@ -133,6 +133,8 @@ class FeatureAgent:
         """Fold a batch in memory; put aside what cannot be folded. May be called again with the same batch."""
         if not batch.records:
             return
+        if self._unwritten >= UNWRITTEN_RECORDS:
+            self.write()
         held = self._hold(TopicPartition(batch.topic, batch.partition))
         admitted, rejected = self._admit(batch)
         self._load(held, admitted)
@@ -233,7 +235,8 @@ class FeatureAgent:
         """Load the states that a batch needs."""
         members = {placed.event.member_id for placed in admitted}
         titles = {placed.event.item_id for placed in admitted} - {""}
-        held.members.drop_deleted(members, self._stores)
+        for forgotten in held.members.drop_deleted(members, self._stores):
+            held.profiles.pop(forgotten, None)
         held.members.load(members, self._stores)
         held.titles.load(titles, self._stores)
         behind = _titles_behind(held.fold, admitted)

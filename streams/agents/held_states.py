@@ -37,12 +37,18 @@ class HeldStates:
             if stored.position > self.states[name].position:
                 self.states[name] = stored
 
-    def drop_deleted(self, ids: Collection[str], stores: StateStores) -> None:
-        """Drop held states of `ids` that were deleted from the stores, unless changed since they were written."""
-        clean = [name for name in ids if name in self.states and name not in self._changed]
-        for name, deleted in zip(clean, stores.deleted(self._view, list(map(self._key_of, clean))), strict=True):
-            if deleted:
-                del self.states[name]
+    def drop_deleted(self, ids: Collection[str], stores: StateStores) -> list[str]:
+        """Drop held states of `ids` that were deleted from the stores as of their own position or a later one; return
+        which. An event to come must not bring them back."""
+        names = [name for name in ids if name in self.states]
+        deleted_at = stores.deleted_at(self._view, list(map(self._key_of, names)))
+        gone = [
+            name for name, position in zip(names, deleted_at, strict=True) if position >= self.states[name].position
+        ]
+        for name in gone:
+            del self.states[name]
+            self._changed.discard(name)
+        return gone
 
     def touched(self, ids: Iterable[str], since: int) -> None:
         """Take note that the states of `ids` with a position of `since` or higher have changed."""

@@ -79,6 +79,8 @@ class ShownAgent:
         """Count a batch in memory; put aside what cannot be read. May be called again with the same batch."""
         if not batch.records:
             return
+        if self._unwritten >= UNWRITTEN_RECORDS:
+            self.write()
         held = self._hold(TopicPartition(batch.topic, batch.partition))
         shown, rejected = _admit(batch)
         titles = {item_id for impression in shown.values() for item_id in shown_titles(impression)}

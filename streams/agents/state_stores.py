@@ -74,15 +74,15 @@ class StateStores:
             logger.warning("a state is rebuilt", extra={"kind": view.name, "key": key.hex(), "error": str(error)})
             return self._rebuild(view, key, position)
 
-    def deleted(self, view: View, keys: Sequence[bytes]) -> list[bool]:
-        """Return for each key whether the hot store holds a tombstone for it."""
-        deleted = [False] * len(keys)
+    def deleted_at(self, view: View, keys: Sequence[bytes]) -> list[int]:
+        """Return for each key the position of the hot store's tombstone, NOTHING where it holds none."""
+        deleted_at = [NOTHING] * len(keys)
         absent = [place for place, value in enumerate(self._hot.get(view.name, keys)) if value is None]
         if absent:
             found = self._hot.positions(view.name, [keys[place] for place in absent])
             for place, position in zip(absent, found, strict=True):
-                deleted[place] = position != NOTHING
-        return deleted
+                deleted_at[place] = position
+        return deleted_at
 
     def put(self, view: View, entries: Sequence[StateEntry]) -> list[bool]:
         """Write states to the hot store, then the durable one; say of each whether it is now what the hot store holds.

@@ -355,6 +355,22 @@ def test_while_more_records_wait_writes_are_gathered_up_to_a_bound() -> None:
     assert agent.flush(NOW_MS) != {PLACE: BUSY_RECORDS}, "no more than the bound waits"
 
 
+class ReadOnly(MemoryStore):
+    """A store that is locked: it can be read, not written."""
+
+    def put(self, kind: str, entries: Sequence[StateEntry]) -> list[bool]:
+        raise TryAgain("locked")
+
+
+def test_while_stores_can_be_read_but_not_written_no_more_than_the_bound_is_taken_in() -> None:
+    agent = agent_over(MemoryStore(), ReadOnly())
+    stream = [play(number) for number in range(UNWRITTEN_RECORDS + BUSY_RECORDS)]
+    agent.process(batch_of(stream, 0, UNWRITTEN_RECORDS))
+
+    with pytest.raises(TryAgain, match="locked"):
+        agent.process(batch_of(stream, UNWRITTEN_RECORDS))
+
+
 def test_closing_writes_what_is_held() -> None:
     hot = MemoryStore()
     agent = agent_over(hot, MemoryStore())
@@ -502,6 +518,21 @@ def test_a_member_forgotten_before_the_write_does_not_come_back_either() -> None
 
     state = MEMBER.unpack(hot.states["member"][b"m"])
     assert [entry.item_id for entry in history(state)] == ["t2"]
+
+
+def test_a_member_forgotten_before_the_write_does_not_come_back_with_the_next_event() -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    agent = agent_over(hot, durable)
+    stream = [play(1, item_id="t1", context={"country": "SE"}), play(2, item_id="t2")]
+    agent.process(batch_of(stream, 0, 1))
+    forget_member("m", hot, durable, floor=pack_position(EPOCH, 0))
+    agent.process(batch_of(stream, 1, 2))
+    agent.flush(NOW_MS)
+
+    state = MEMBER.unpack(hot.states["member"][b"m"])
+    assert [entry.item_id for entry in history(state)] == ["t2"]
+    assert [row.item_id for row in durable.history("m", 10)] == ["t2"]
+    assert durable.profiles["m"].country == ""
 
 
 def test_a_redelivery_does_not_bring_a_forgotten_member_back() -> None:
