@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -12,9 +13,13 @@ from serving.api.dependencies import ServicesDep
 from serving.problems import TooLarge, problem
 from streams.catalogue import Catalogue
 from streams.errors import Undeliverable
-from streams.events import MAX_AHEAD_MS, Event, decode_event
+from streams.events import EVENT_TYPES, MAX_AHEAD_MS, Event, decode_event
 
 router = APIRouter(tags=["events"])
+
+_PATH: Final = re.compile(r"`\$\.(\w+)")
+_MISSING: Final = re.compile(r"required field `(\w+)`")
+"""How decoding errors name the field that is wrong, or missing."""
 
 _batch_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _one_decoder = msgspec.json.Decoder(msgspec.Raw)
@@ -83,6 +88,7 @@ class Result(msgspec.Struct, omit_defaults=True):
     partition: int | None = None
     offset: int | None = None
     reason: str | None = None
+    field: str | None = None
     fix: str | None = None
 
 
@@ -115,7 +121,7 @@ async def post_events(request: Request, services: ServicesDep) -> Response:
     if not events:
         first = results[0]
         detail = f"no event was accepted; the first: {first.fix}"
-        return problem(422, detail, field=first.reason, fix=first.fix, results=msgspec.to_builtins(results))
+        return problem(422, detail, field=first.field, fix=first.fix, results=msgspec.to_builtins(results))
     answer = {"accepted": len(events), "rejected": rejected, "results": results}
     return Response(msgspec.json.encode(answer), 202, media_type="application/json")
 
@@ -147,12 +153,25 @@ def _check(raw: msgspec.Raw, catalogue: Catalogue, now_ms: int) -> Event | Resul
     try:
         event = decode_event(bytes(raw))
     except Undeliverable as error:
-        return Result(_event_id(raw), "rejected", reason=error.reason, fix=error.detail)
+        return _rejected(_event_id(raw), error.reason, _field_in(error.detail), error.detail)
     if event.event_time_ms > now_ms + MAX_AHEAD_MS:
-        return Result(event.event_id, "rejected", reason="bad-time", fix="event_time_ms is over a day ahead of now")
+        return _rejected(event.event_id, "bad-time", "event_time_ms", "event_time_ms is over a day ahead of now")
     if event.item_id and not _is_live(catalogue, event.item_id, now_ms):
-        return Result(event.event_id, "rejected", reason="unknown-title", fix=f"publish title {event.item_id!r} first")
+        return _rejected(event.event_id, "unknown-title", "item_id", f"publish title {event.item_id!r} first")
     return event
+
+
+def _rejected(event_id: str | None, reason: str, field: str, fix: str) -> Result:
+    if field == "type":
+        fix = f"{fix}: use one of {', '.join(EVENT_TYPES)}"
+    return Result(event_id, "rejected", reason=reason, field=field, fix=fix)
+
+
+def _field_in(detail: str) -> str:
+    """Return the field that the reason of a refusal speaks of, "event" if it is the whole of it."""
+    named = _PATH.search(detail) or _MISSING.search(detail)
+    field = named[1] if named else detail.split(maxsplit=1)[0]
+    return field if field in Event.__struct_fields__ else "event"
 
 
 def _is_live(catalogue: Catalogue, item_id: str, now_ms: int) -> bool:

@@ -82,6 +82,7 @@ def test_a_bad_event_is_refused_with_reason_and_fix(client: httpx.Client, change
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
     assert body["results"][0]["reason"] == reason
+    assert body["field"] == ("event" if reason == "too-large" else next(iter(changes)))
     assert body["fix"]
 
 
