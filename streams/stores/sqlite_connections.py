@@ -58,9 +58,27 @@ class SqliteConnections:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give a connection for statements that only read; each sees the newest committed state."""
+        with self._borrowed() as connected:
+            yield connected.connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection inside a write transaction, committed at the end of the block and undone by an error."""
+        with self._borrowed() as connected:
+            connection = connected.connection
+            connection.execute(f"PRAGMA busy_timeout={self._write_timeout_ms:d}")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+            connection.execute(f"PRAGMA busy_timeout={self._read_timeout_ms:d}")
+            if _identity_of(self._path) != connected.identity:
+                raise TryAgain(f"{self._path} was deleted or replaced under a write")
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[_Connected]:
         connected = self._borrow()
         try:
-            yield connected.connection
+            yield connected
         except sqlite3.Error as error:
             self._discard(connected)
             raise self._explained(error) from error
@@ -68,18 +86,6 @@ class SqliteConnections:
             self._discard(connected)
             raise
         self._give_back(connected)
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection inside a write transaction, committed at the end of the block and undone by an error."""
-        with self.reading() as connection:
-            connection.execute(f"PRAGMA busy_timeout={self._write_timeout_ms:d}")
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
-            connection.execute(f"PRAGMA busy_timeout={self._read_timeout_ms:d}")
-            if _identity_of(self._path) is None:
-                raise TryAgain(f"{self._path} was deleted under a write")
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed when they come back."""

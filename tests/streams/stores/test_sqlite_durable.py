@@ -95,6 +95,21 @@ def test_a_file_put_in_the_place_of_another_is_used_and_its_log_left_alone(path:
     again.close()
 
 
+def _replace(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    with contextlib.closing(_impatient(path)) as successor:
+        successor.put("member", [entry(b"b", 7)])
+
+
+def test_a_write_to_a_file_that_is_replaced_under_it_is_not_taken_for_done(path: Path) -> None:
+    store = _filled(path)
+    with pytest.raises(TryAgain, match="replaced"), store._connections.writing():
+        _replace(path)
+    assert store.positions("member", [b"b"]) == [7]
+    store.close()
+
+
 def test_a_log_left_by_a_deleted_file_is_not_taken_for_the_new_ones(path: Path) -> None:
     store = _filled(path)
     log = path.with_name(path.name + "-wal").read_bytes()
