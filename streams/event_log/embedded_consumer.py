@@ -50,10 +50,11 @@ class EmbeddedConsumer:
     def poll(self, max_records: int, timeout_s: float) -> list[Batch]:
         """Return the next batches; see the protocol."""
         deadline_s = time.monotonic() + timeout_s
+        held = self.assignment()
         while True:
             batches = self._turn(max_records)
             left_s = deadline_s - time.monotonic()
-            if batches or left_s <= 0:
+            if batches or left_s <= 0 or self.assignment() != held:
                 return batches
             self._wait(min(left_s, SYNC_INTERVAL_S))
 

@@ -55,9 +55,10 @@ class Consumer(Protocol):
     def poll(self, max_records: int, timeout_s: float) -> list[Batch]:
         """Return the next batches, at most `max_records` records in all; empty after `timeout_s` without any.
 
-        Also keeps the membership alive and rebalances; `assignment` may differ after it. With `max_records` 0 it does
-        only that. Raises Fenced once if others took over in the meantime, or a topic was recreated: the caller drops
-        what it holds, and the next poll joins anew.
+        Also keeps the membership alive and rebalances; `assignment` may differ after it. It then returns at once, so
+        that a partition lost and won back shows as lost in between. With `max_records` 0 it does only that. Raises
+        Fenced once if others took over in the meantime, or a topic was recreated: the caller drops what it holds, and
+        the next poll joins anew.
         """
         ...
 

@@ -347,6 +347,18 @@ class EventLogContract:
         settle([one], lambda: len(one.assignment()) == PARTITIONS)
         one.close()
 
+    def test_a_waiting_poll_returns_when_the_assignment_changes(self, log: EventLog) -> None:
+        one, two = log.consumer("group", [self.topic]), log.consumer("group", [self.topic])
+        settle([one], lambda: len(one.assignment()) == PARTITIONS)
+        two.poll(0, 0.0)
+        assert one.poll(10, PATIENCE_S) == []
+        assert len(one.assignment()) == PARTITIONS // 2
+        two.poll(0, 0.0)
+        two.close()
+        assert one.poll(10, PATIENCE_S) == []
+        assert len(one.assignment()) == PARTITIONS
+        one.close()
+
     def test_a_newcomer_reads_on_from_the_commit_of_the_member_that_gave_way(self, log: EventLog) -> None:
         log.append(self.topic, numbered(100))
         one = log.consumer("group", [self.topic])
