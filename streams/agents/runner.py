@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol, runtime_checkable
@@ -201,7 +201,7 @@ class AgentLoop:
             self._drop(lost)
         if gained:
             commits = {at: self._log.committed(self.name, at) for at in gained}
-            begins = self._agent.assigned(sorted(gained))
+            begins = self._within_the_log(self._agent.assigned(sorted(gained)))
             for partition, offset in begins.items():
                 self._consumer.seek(partition, offset)
             self._forget_pending(begins.keys())
@@ -211,6 +211,15 @@ class AgentLoop:
             self._held = assigned
             metrics.AGENT_REBALANCES.labels(self.name).inc()
             logger.info("partitions changed", extra={"agent": self.name, "held": [f"{t}/{p}" for t, p in assigned]})
+
+    def _within_the_log(self, begins: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Leave out what lies past a partition's end: it is of a log that has lost its newest records since, and those
+        that come in their place would be passed over. The group's commit counts there."""
+        within = {at: offset for at, offset in begins.items() if offset <= self._log.end_offset(*at)}
+        if beyond := begins.keys() - within.keys():
+            places = [f"{topic}/{partition}" for topic, partition in sorted(beyond)]
+            logger.error("the log is behind what was stored from it", extra={"agent": self.name, "places": places})
+        return within
 
     def _process(self, batch: Batch) -> None:
         started_s = time.perf_counter()

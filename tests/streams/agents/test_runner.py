@@ -234,6 +234,15 @@ def test_an_agent_may_read_on_from_elsewhere_than_its_commit(log: EmbeddedLog) -
     assert agent.values == [b"15", b"16", b"17", b"18", b"19", b"20"]
 
 
+def test_effects_of_records_that_the_log_has_lost_do_not_hide_those_that_come_in_their_place(log: EmbeddedLog) -> None:
+    place = TopicPartition("events", log.append("events", [Message(b"a", b"%d" % n) for n in range(20)])[0].partition)
+    agent = Recorder()
+    agent.ahead = {place: 50}
+    with running(log, agent):
+        wait_for(lambda: log.committed("recorder", place) == 20)
+    assert len(agent.values) == 20
+
+
 def test_effects_found_ahead_of_the_commit_are_committed_without_new_records(log: EmbeddedLog) -> None:
     place = TopicPartition("events", log.append("events", [Message(b"a", b"%d" % n) for n in range(20)])[0].partition)
     agent = Recorder()
