@@ -316,7 +316,7 @@ def test_files_may_be_lost_while_threads_use_them(small: EmbeddedLog, tmp_path: 
             try:
                 small.append("events", numbered(3))
                 small.read("events", 0, 0, 10)
-            except TryAgain:
+            except (TryAgain, SlowDown):  # three threads may fill so small a log
                 pass
             except Exception as error:  # noqa: BLE001 - whatever it is, the test is to show it
                 surprises.append(error)
