@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import exp2
 from typing import Any, ClassVar
 
 import msgspec
@@ -31,6 +32,10 @@ class Affinity:
     version: ClassVar[int] = 1
     types: ClassVar[frozenset[str]] = ALL_TYPES - {"search"}
     state_type: ClassVar[Any] = GenreSums
+    _block_ms: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_block_ms", self.half_life_ms * BLOCK)
 
     def names(self, genres: tuple[str, ...]) -> list[str]:
         return list(genres)
@@ -41,10 +46,10 @@ class Affinity:
     def update(self, state: GenreSums, event: Event, genres: tuple[str, ...]) -> GenreSums:
         half_life_ms = self.half_life_ms
         since_ms = event.event_time_ms - state.landmark_ms
-        if since_ms >= half_life_ms * BLOCK:
-            _rebase(state, landmark_of(event.event_time_ms, half_life_ms * BLOCK), half_life_ms)
+        if since_ms >= self._block_ms:
+            _rebase(state, landmark_of(event.event_time_ms, self._block_ms), half_life_ms)
             since_ms = event.event_time_ms - state.landmark_ms
-        weight = strength(event.type, event.value) * 2.0 ** (since_ms / half_life_ms)
+        weight = strength(event.type, event.value) * exp2(since_ms / half_life_ms)
         sums = state.sums
         for genre in genres:
             sums[genre] = sums.get(genre, 0.0) + weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import exp2
 from typing import Any, ClassVar
 
 import msgspec
@@ -52,7 +53,7 @@ class Popularity:
             since_ms = event.event_time_ms - landmark_ms
         sums = state.sums
         for place, rate in self._rates:
-            sums[place] += 2.0 ** (since_ms * rate)
+            sums[place] += exp2(since_ms * rate)
         return state
 
     def merge(self, left: HalfLifeSums, right: HalfLifeSums) -> HalfLifeSums:

@@ -34,10 +34,21 @@ def strength(event_type: str, value: float | None) -> float:
     (1.0, 2.0, -1.0)
     """
     if event_type == "rate":
-        if value is None:
-            return 0.0
-        return min(max((value - NEUTRAL_STARS) / STARS_PER_UNIT, MIN_RATE_STRENGTH), MAX_RATE_STRENGTH)
+        worth = _HALF_STARS.get(value)
+        return _rated(value) if worth is None else worth
     return STRENGTHS[event_type]
+
+
+def _rated(stars: float | None) -> float:
+    if stars is None:
+        return 0.0
+    return min(max((stars - NEUTRAL_STARS) / STARS_PER_UNIT, MIN_RATE_STRENGTH), MAX_RATE_STRENGTH)
+
+
+_HALF_STARS: Final[dict[float | None, float]] = {
+    stars: _rated(stars) for stars in (None, *(n / 2 for n in range(1, 11)))
+}
+"""What members give, so that folding a rating is a look-up."""
 
 
 def is_positive(event_type: str, value: float | None) -> bool:

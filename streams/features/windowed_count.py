@@ -65,6 +65,7 @@ class WindowedCount:
     version: ClassVar[int] = 1
     _categories: dict[str, int] = field(init=False, repr=False, compare=False)
     _steps: tuple[_Step, ...] = field(init=False, repr=False, compare=False)
+    _none: tuple[tuple[int, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         width = len(self.counted) if self.by_type else 1
@@ -72,6 +73,7 @@ class WindowedCount:
         steps = tuple(_Step(place, length, width, self._kept(length) * width) for place, length in enumerate(lengths))
         object.__setattr__(self, "_categories", {n: i if self.by_type else 0 for i, n in enumerate(self.counted)})
         object.__setattr__(self, "_steps", steps)
+        object.__setattr__(self, "_none", ((),) * len(steps))
 
     def _kept(self, pane_ms: int) -> int:
         return max(window.span_ms // pane_ms for window in self.windows if window.pane_ms == pane_ms) - 1
@@ -89,7 +91,7 @@ class WindowedCount:
         return [f"{label}{window.name}" for label in labels for window in self.windows]
 
     def initialize(self) -> tuple[Panes, ...]:
-        return tuple([] for _ in self._steps)
+        return tuple(map(list, self._none))
 
     def update(self, state: tuple[Panes, ...], event: Event, genres: tuple[str, ...]) -> tuple[Panes, ...]:
         if self.from_page_only and event.page_id is None:
