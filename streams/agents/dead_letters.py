@@ -104,9 +104,12 @@ class DeadLetters:
         """Put one message aside, durably. Raises TryAgain if the log is away."""
         self.put_all(batch_topic, partition, [Rejected(record, reason, detail)])
 
-    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected]) -> None:
-        """Put messages of one partition aside, in one append: much cheaper than one by one."""
-        epoch = self._log.epoch(batch_topic)
+    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected], epoch: int | None = None) -> None:
+        """Put messages of one partition aside, in one append: much cheaper than one by one.
+
+        epoch: in which they were read; the topic's current one by default.
+        """
+        epoch = self._log.epoch(batch_topic) if epoch is None else epoch
         letters = {
             letter.origin: letter
             for letter in (self._letter(batch_topic, partition, epoch, each) for each in rejected)

@@ -51,8 +51,8 @@ UNWRITTEN_RECORDS: Final = 5_000
 class DeadLetterSink(Protocol):
     """Where records go that no retry can help."""
 
-    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected]) -> None:
-        """Put records of one partition aside, durably; a record put twice is kept once."""
+    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected], epoch: int) -> None:
+        """Put records of one partition and epoch aside, durably; a record put twice is kept once."""
         ...
 
 
@@ -140,7 +140,7 @@ class FeatureAgent:
         self._load(held, admitted)
         self._fold(held, admitted)
         if rejected:
-            self._dead_letters.put_all(batch.topic, batch.partition, rejected)
+            self._dead_letters.put_all(batch.topic, batch.partition, rejected, batch.epoch)
         held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
         self._since_flush += len(batch.records)
         self._unwritten += len(batch.records)

@@ -89,7 +89,7 @@ class ShownAgent:
             held.fold.fold_impression(impression, position)
         held.titles.touched(titles, min(shown, default=0))
         if rejected:
-            self._dead_letters.put_all(batch.topic, batch.partition, rejected)
+            self._dead_letters.put_all(batch.topic, batch.partition, rejected, batch.epoch)
         held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
         self._since_flush += len(batch.records)
         self._unwritten += len(batch.records)

@@ -120,14 +120,14 @@ class Letters:
     """Dead letters in a list, each record once."""
 
     def __init__(self) -> None:
-        self.put: dict[tuple[str, int, int], Rejected] = {}
+        self.put: dict[tuple[str, int, int, int], Rejected] = {}
         self.away: MarqueeError | None = None
 
-    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected]) -> None:
+    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected], epoch: int) -> None:
         if self.away is not None:
             raise self.away
         for one in rejected:
-            self.put[batch_topic, partition, one.record.offset] = one
+            self.put[batch_topic, partition, epoch, one.record.offset] = one
 
     @property
     def reasons(self) -> list[str]:

@@ -65,6 +65,18 @@ def test_the_same_offset_of_other_partitions_and_epochs_is_another_message(
     assert {(letter.partition, letter.epoch) for letter in list_dead_letters(log, 10)} == {(0, 1), (1, 1), (0, 2)}
 
 
+def test_a_message_read_before_its_topic_was_recreated_does_not_hide_the_one_in_its_place(
+    log: EmbeddedLog, letters: DeadLetters
+) -> None:
+    epoch = log.epoch("events")
+    log.delete_topic("events")
+    log.create_topic("events", 4)
+    letters.put_all("events", 0, [Rejected(record(1, b"old"), "malformed", "")], epoch)
+    letters.put_all("events", 0, [Rejected(record(1, b"new"), "malformed", "")], epoch + 1)
+
+    assert {(letter.epoch, letter.raw) for letter in list_dead_letters(log, 10)} == {(1, b"old"), (2, b"new")}
+
+
 def test_listing_gives_the_newest_first_up_to_a_limit_and_by_reason(log: EmbeddedLog) -> None:
     for n in range(10):
         at = DeadLetters(log, clock_ms=lambda n=n: NOW_MS + n)  # type: ignore[misc]
