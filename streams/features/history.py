@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, cast
 
 import msgspec
 
@@ -104,7 +106,11 @@ def newest_entries(state: HistoryState, limit: int) -> list[HistoryEntry]:
     types = [TYPE_NAMES[code & TYPE_MASK] for code in codes]
     times_ms = [code >> TYPE_BITS for code in codes]
     columns = zip(state.items[: -limit - 1 : -1], types, times_ms, state.values[: -limit - 1 : -1], strict=True)
-    return list(map(HistoryEntry._make, columns))
+    return list(map(_entry, columns))
+
+
+_entry = cast("Callable[[tuple[Any, ...]], HistoryEntry]", partial(tuple.__new__, HistoryEntry))
+"""`HistoryEntry._make` without its detour: half the time of a page's first look at a member."""
 
 
 def _rows(state: HistoryState) -> list[tuple[int, str, float | None]]:
