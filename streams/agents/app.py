@@ -22,7 +22,7 @@ from streams.agents.protocol import Agent
 from streams.agents.runner import run_agents
 from streams.agents.shown_agent import ShownAgent
 from streams.agents.warehouse_sink import open_sink
-from streams.errors import FixRequest, SlowDown, TryAgain
+from streams.errors import FixRequest, MarqueeError
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings, load_settings
@@ -112,7 +112,7 @@ def retention(
         while not stop.wait(interval_s):
             try:
                 deleted = log.enforce_retention(clock_ms())
-            except (TryAgain, SlowDown) as error:
+            except MarqueeError as error:  # of whatever kind: where retention ended for good, the log would fill up
                 logger.warning("retention waits", extra={"error": str(error)})
             else:
                 if deleted:

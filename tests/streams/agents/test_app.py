@@ -16,7 +16,7 @@ import pytest
 from streams.agents.app import main, retention
 from streams.agents.dead_letters import list_dead_letters
 from streams.catalogue import GRACE_MS, Title, publish_titles
-from streams.errors import FixRequest
+from streams.errors import Corrupt, FixRequest, TryAgain
 from streams.event_log.embedded import EmbeddedLog
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog, Message, TopicPartition
@@ -109,4 +109,21 @@ def test_retention_is_enforced_while_the_block_runs(tmp_path: Path) -> None:
     log.append("events", [Message(b"", b"old")])
     with retention(log, 0.01, clock_ms=lambda: now_ms + 2000):
         wait_for(lambda: log.start_offset("events", 0) == 1)
+    log.close()
+
+
+@pytest.mark.parametrize("error", [TryAgain("away"), FixRequest("topic", "deleted meanwhile"), Corrupt("a record")])
+def test_retention_outlives_every_error_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    log = EmbeddedLog(tmp_path / "log", sync=False)
+    attempts: list[int] = []
+
+    def enforce_retention(now_ms: int) -> int:
+        attempts.append(now_ms)
+        raise error
+
+    monkeypatch.setattr(log, "enforce_retention", enforce_retention)
+    with retention(log, 0.01):
+        wait_for(lambda: len(attempts) >= 2)
     log.close()
