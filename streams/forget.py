@@ -10,12 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from streams.errors import TryAgain
 from streams.positions import NOTHING
 from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone
 from streams.warehouse.forgetting import forget_rows
 
 MEMBER_KINDS: Final = ("member", "precomputed")
 """The kinds of state whose key is a member id."""
+
+
+ATTEMPTS: Final = 10
+"""Times that a state which an agent has just written is deleted; agents write one a few times a second at most."""
 
 
 class Forgotten(NamedTuple):
@@ -33,7 +38,7 @@ def forget_member(
 
     floor: a log position; messages up to it no longer count for the member even if no state includes them yet (give the
     end of the member's partition). An unknown member is nothing to remove. Raises TryAgain when a store is away;
-    calling again goes on. An agent must not write the member's state from memory afterwards: it reads positions anew.
+    calling again goes on. An agent must not write the member's state from memory afterwards: it looks for tombstones first.
     """
     states = sum(_delete_state(kind, member_id.encode(), (hot, durable), floor) for kind in MEMBER_KINDS)
     rows = durable.forget(member_id)
@@ -41,11 +46,19 @@ def forget_member(
 
 
 def _delete_state(kind: str, key: bytes, stores: tuple[StateStore, ...], floor: int) -> int:
-    """Put the same tombstone into every store, above whatever each holds; return how many states it replaced."""
+    """Put the same tombstone into every store, above whatever each holds; return how many states it replaced.
+
+    A state that an agent writes in between is newer than the tombstone and holds all that is to go: it is deleted, too.
+    """
     least = floor if kind == "member" else NOTHING  # other kinds do not carry log positions
-    position = max(least, *(store.positions(kind, [key])[0] for store in stores))
-    if position == NOTHING:
-        return 0
-    live = [store.get(kind, [key])[0] is not None for store in stores]
-    written = [store.put(kind, [StateEntry(key, tombstone(position))])[0] for store in stores]
-    return sum(was and now for was, now in zip(live, written, strict=True))
+    deleted = 0
+    for _ in range(ATTEMPTS):
+        position = max(least, *(store.positions(kind, [key])[0] for store in stores))
+        if position == NOTHING:
+            return deleted
+        live = [store.get(kind, [key])[0] is not None for store in stores]
+        written = [store.put(kind, [StateEntry(key, tombstone(position))])[0] for store in stores]
+        deleted += sum(was and now for was, now in zip(live, written, strict=True))
+        if all(store.get(kind, [key])[0] is None for store in stores):
+            return deleted
+    raise TryAgain(f"a {kind} state was written anew {ATTEMPTS} times while it was deleted")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import pytest
 from streams.errors import TryAgain
 from streams.forget import Forgotten, forget_member
 from streams.stores.embedded_hot import EmbeddedHotStore
-from streams.stores.protocol import HistoryRow, Profile
+from streams.stores.protocol import HistoryRow, Profile, StateEntry
 from streams.stores.refill import refill
 from streams.stores.sqlite_durable import SqliteDurableStore
 from streams.topics import MEMBER_EVENTS
@@ -75,6 +75,36 @@ def test_messages_up_to_the_floor_no_longer_count_though_no_state_includes_them(
     for store in stores:
         assert store.put("member", [entry(b"m", 20), entry(b"new", 20)]) == [False, False]
         assert store.put("member", [entry(b"m", 21), entry(b"new", 21)]) == [True, True]
+
+
+def test_a_state_that_an_agent_writes_in_the_middle_goes_too(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = stores.hot.put
+
+    def put_after_an_agent(kind: str, entries: Sequence[StateEntry]) -> list[bool]:
+        monkeypatch.setattr(stores.hot, "put", put)
+        for store in stores:
+            store.put("member", [entry(b"m", 9)])
+        return put(kind, entries)
+
+    monkeypatch.setattr(stores.hot, "put", put_after_an_agent)
+    forget_member("m", *stores, floor=8)
+    for store in stores:
+        assert store.get("member", [b"m"]) == [None]
+
+
+def test_a_state_that_is_written_again_and_again_is_not_taken_for_forgotten(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = stores.hot.put
+    positions = iter(range(10, 100))
+
+    def put_after_an_agent(kind: str, entries: Sequence[StateEntry]) -> list[bool]:
+        put("member", [entry(b"m", next(positions))])
+        return put(kind, entries)
+
+    monkeypatch.setattr(stores.hot, "put", put_after_an_agent)
+    with pytest.raises(TryAgain, match="written anew"):
+        forget_member("m", *stores)
 
 
 def test_with_a_store_away_it_says_so_and_the_next_call_finishes(stores: Stores, tmp_path: Path) -> None:
