@@ -155,8 +155,11 @@ class FeatureAgent:
         return {place: unpack_position(position)[1] + 1 for place, position in written if position != NOTHING}
 
     def write(self) -> None:
-        """Write everything to both stores. Raises TryAgain when one is away: calling again goes on; Fenced when the
-        durable one has lost what it held."""
+        """Write everything to both stores.
+
+        Raises TryAgain when one is away: calling again goes on. Raises Fenced when the durable one has lost what it
+        held, or a member was forgotten whose state has changed since: it is to be folded anew.
+        """
         self._watch.look()
         self._marks.check()
         if not self._unwritten:
@@ -167,6 +170,7 @@ class FeatureAgent:
         for held in holders:
             self._write_history(held)
         for held in holders:
+            held.members.check_not_deleted(self._stores)
             held.members.write(self._stores)
         self._marks.put({place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING})
         for held in holders:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from streams.agents.state_stores import StateStores
+from streams.errors import Fenced
 from streams.features.entity_state import EntityState
 from streams.features.view import View
+from streams.positions import NOTHING
 from streams.stores.protocol import StateEntry
 
 
@@ -23,12 +25,19 @@ class HeldStates:
         self._key_of = key_of
         self._bound = bound
         self._changed: set[str] = set()
+        self._begun_at: dict[str, int] = {}
+        """Where a state began that was deleted before, as long as it is not written."""
 
     def load(self, ids: Collection[str], stores: StateStores) -> None:
         """Load the states of `ids` that are not held."""
         missing = [name for name in ids if name not in self.states]
         loaded = stores.load(self._view, [self._key_of(name) for name in missing])
         self.states.update(zip(missing, loaded, strict=True))
+        self._begun_at.update(
+            (name, state.position)
+            for name, state in zip(missing, loaded, strict=True)
+            if state.position != NOTHING and state.watermark_ms == 0
+        )
 
     def catch_up(self, ids: Iterable[str], stores: StateStores) -> None:
         """Load held states anew where a store is ahead of them."""
@@ -50,6 +59,15 @@ class HeldStates:
             self._changed.discard(name)
         return gone
 
+    def check_not_deleted(self, stores: StateStores) -> None:
+        """Raise Fenced if a changed state was deleted after it was loaded, as of before its last change: it cannot tell
+        what it still may hold from the rest."""
+        names = sorted(self._changed)
+        deleted_at = stores.deleted_at(self._view, list(map(self._key_of, names)))
+        for name, position in zip(names, deleted_at, strict=True):
+            if position != NOTHING and self._begun_at.get(name) != position < self.states[name].position:
+                raise Fenced(f"a {self._view.name} state was deleted while it was changed")
+
     def touched(self, ids: Iterable[str], since: int) -> None:
         """Take note that the states of `ids` with a position of `since` or higher have changed."""
         states = self.states
@@ -67,6 +85,7 @@ class HeldStates:
     def written(self) -> None:
         """Take note that everything is in both stores; let go of what is over the bound."""
         self._changed.clear()
+        self._begun_at.clear()
         if len(self.states) > self._bound:
             oldest_first = sorted(self.states, key=lambda name: self.states[name].position)
             for name in oldest_first[: len(self.states) - self._bound * 3 // 4]:

@@ -535,6 +535,27 @@ def test_a_member_forgotten_before_the_write_does_not_come_back_with_the_next_ev
     assert durable.profiles["m"].country == ""
 
 
+def test_a_member_forgotten_while_later_events_are_unwritten_comes_back_with_those_alone() -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    stream = [play(1, item_id="t1"), play(2, item_id="t2"), play(3, item_id="t3")]
+    driver = Driver(lambda: agent_over(hot, durable), stream[:1], [1])
+    driver.run()
+    agent = driver.agent
+    assert agent is not None
+    agent.process(batch_of(stream, 1, 2))
+    forget_member("m", hot, durable, floor=pack_position(EPOCH, 0))
+    with pytest.raises(Fenced, match="deleted"):
+        agent.flush(NOW_MS)
+    agent.revoked([PLACE])
+    driver.stream, driver.agent = stream, None
+    driver.catch_up()
+
+    state = MEMBER.unpack(hot.states["member"][b"m"])
+    assert [entry.item_id for entry in history(state)] == ["t3", "t2"]
+    assert [row.item_id for row in durable.history("m", 10)] == ["t3", "t2"]
+    assert TITLE.result(TITLE.unpack(hot.states["title"][title_key("t2", 0)]), NOW_MS)["count:1d"] == 1.0
+
+
 def test_a_redelivery_does_not_bring_a_forgotten_member_back() -> None:
     hot, durable = MemoryStore(), MemoryStore()
     agent = agent_over(hot, durable)
