@@ -38,7 +38,8 @@ def forget_member(
 
     floor: a log position; messages up to it no longer count for the member even if no state includes them yet (give the
     end of the member's partition). An unknown member is nothing to remove. Raises TryAgain when a store is away;
-    calling again goes on. An agent must not write the member's state from memory afterwards: it looks for tombstones first.
+    calling again goes on. An agent must not write the member's state from memory afterwards: it looks for tombstones
+    first.
     """
     states = sum(_delete_state(kind, member_id.encode(), (hot, durable), floor) for kind in MEMBER_KINDS)
     rows = durable.forget(member_id)
