@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol, runtime_checkable
@@ -176,12 +176,8 @@ class AgentLoop:
     def _join(self) -> Consumer:
         """Return a new consumer. A topic that was there before and is gone may come back; one that never was is a
         mistake of the caller's (FixRequest)."""
-        try:
+        with _deleted_topics_may_come_back() if self._has_joined else contextlib.nullcontext():
             consumer = self._log.consumer(self._agent.name, self._agent.topics)
-        except FixRequest as error:
-            if not self._has_joined:
-                raise
-            raise TryAgain(f"deleted: {error}") from error
         self._has_joined = True
         return consumer
 
@@ -200,17 +196,23 @@ class AgentLoop:
         if lost:
             self._drop(lost)
         if gained:
-            commits = {at: self._log.committed(self.name, at) for at in gained}
-            begins = self._within_the_log(self._agent.assigned(sorted(gained)))
-            for partition, offset in begins.items():
-                self._consumer.seek(partition, offset)
-            self._forget_pending(begins.keys())
-            self._committed.update((at, offset) for at, offset in commits.items() if offset is not None)
-            self._durable.update(begins)
+            with _deleted_topics_may_come_back():
+                self._begin(gained)
         if lost or gained:
             self._held = assigned
             metrics.AGENT_REBALANCES.labels(self.name).inc()
             logger.info("partitions changed", extra={"agent": self.name, "held": [f"{t}/{p}" for t, p in assigned]})
+
+    def _begin(self, gained: Collection[TopicPartition]) -> None:
+        """Have the agent take over partitions, and read on from where it says."""
+        assert self._consumer is not None
+        commits = {at: self._log.committed(self.name, at) for at in gained}
+        begins = self._within_the_log(self._agent.assigned(sorted(gained)))
+        for partition, offset in begins.items():
+            self._consumer.seek(partition, offset)
+        self._forget_pending(begins.keys())
+        self._committed.update((at, offset) for at, offset in commits.items() if offset is not None)
+        self._durable.update(begins)
 
     def _within_the_log(self, begins: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
         """Leave out what lies past a partition's end: it is of a log that has lost its newest records since, and those
@@ -303,9 +305,19 @@ class AgentLoop:
         self._lag_measured_s = time.monotonic()
         for at in self._held:
             done = self._durable.get(at, self._committed.get(at, 0))
-            lag = self._log.end_offset(*at) - max(done, self._log.start_offset(*at))
+            with _deleted_topics_may_come_back():
+                lag = self._log.end_offset(*at) - max(done, self._log.start_offset(*at))
             metrics.AGENT_LAG.labels(self.name, at.topic, str(at.partition)).set(max(lag, 0))
 
     def _count(self, error: Exception) -> None:
         metrics.AGENT_ERRORS.labels(self.name, type(error).__name__).inc()
         logger.warning("agent waits", extra={"agent": self.name, "error": f"{type(error).__name__}: {error}"})
+
+
+@contextlib.contextmanager
+def _deleted_topics_may_come_back() -> Iterator[None]:
+    """Have the caller wait for a topic that was there before and is unknown now."""
+    try:
+        yield
+    except FixRequest as error:
+        raise TryAgain(f"deleted: {error}") from error

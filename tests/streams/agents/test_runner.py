@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from streams.agents.backoff import Backoff
 from streams.agents.health import AgentHealth
 from streams.agents.runner import RunnerPolicy, run_agents
-from streams.errors import SlowDown, TryAgain
+from streams.errors import FixRequest, SlowDown, TryAgain
 from streams.event_log.embedded import EmbeddedLog
 from streams.event_log.embedded_consumer import EmbeddedConsumer
 from streams.event_log.protocol import Batch, Message, TopicPartition
@@ -287,6 +287,14 @@ def test_partitions_that_cannot_be_taken_over_yet_are_asked_for_again(log: Embed
     with running(log, agent):
         wait_for(lambda: committed(log) == 40)
     assert sorted(map(int, agent.values)) == list(range(40))
+
+
+def test_a_topic_that_is_deleted_while_it_is_taken_over_is_waited_for(log: EmbeddedLog) -> None:
+    log.append("events", messages(40))
+    agent = Recorder()
+    agent.assigned_errors = [FixRequest("topic", "there is no topic 'events'")]
+    with running(log, agent):
+        wait_for(lambda: committed(log) == 40)
 
 
 def test_another_member_takes_its_share_and_gives_it_back(log: EmbeddedLog) -> None:
