@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -18,14 +18,14 @@ import msgspec
 
 from serving import metrics
 from serving.page_cache import Origin
-from serving.page_finder import find_in_log
+from serving.page_finder import find_in_log, find_in_message
 from serving.page_id import parse_page_id
-from serving.showing import Showing, encoded_impression, impression_of
+from serving.showing import Showing, encoded_impression, grouped, impression_of
 from serving.spool import Spool
 from serving.titles import TitleSnapshot
 from streams.errors import MarqueeError
 from streams.event_log.protocol import EventLog, Message
-from streams.impressions import MAX_IMPRESSION_BYTES, Impression, decode_impression, encode_impression
+from streams.impressions import MAX_IMPRESSION_BYTES, Impression, encode_impression
 from streams.topics import IMPRESSIONS
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,9 @@ class ImpressionLog:
         self._queue: deque[Showing] = deque()
         self._held: list[Message] = []
         """A batch that neither the log nor the spool could take."""
-        self._recent: OrderedDict[bytes, bytes] = OrderedDict()
+        self._recent: dict[bytes, bytes] = {}
+        """Messages by page id; those of one message are forgotten at once."""
+        self._recent_groups: deque[tuple[list[bytes], bytes]] = deque()
         self._recent_bytes = 0
         self._recent_lock = threading.Lock()
         self._wake = threading.Event()
@@ -103,7 +105,7 @@ class ImpressionLog:
                 self._flushed(FIND_WAIT_S)
             found = self._find_recent(page_id)
         if found:
-            return decode_impression(found)
+            return find_in_message(found, page_id)
         return find_in_log(self._log, page_id, parts)
 
     def close(self, timeout_s: float) -> None:
@@ -188,14 +190,14 @@ class ImpressionLog:
         self._retry_at_s = time.monotonic() + self._retry_s
 
     def _take(self) -> list[Message]:
-        """Return up to BATCH_MAX queued showings as messages, and remember them."""
+        """Return up to BATCH_MAX queued showings as messages, repeats of a page in one, and remember them."""
         showings = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
-        encoded = [(showing, _encoded(showing)) for showing in showings]
-        self._remember((showing[0], value) for showing, value in encoded)
+        encoded = [(group, _encoded(group)) for group in grouped(showings)]
+        self._remember(([showing[0] for showing in group], value) for group, value in encoded)
         for *_, origin in showings:
             if origin is not None:
                 self._persist_snapshot(origin)
-        return [Message(showing[4].member_key, value) for showing, value in encoded if value]
+        return [Message(group[0][4].member_key, value) for group, value in encoded if value]
 
     def _persist_snapshot(self, origin: Origin) -> None:
         if origin.snapshot is not None:
@@ -204,14 +206,17 @@ class ImpressionLog:
             except MarqueeError as error:  # the page can then not be recomputed, but what it showed is kept
                 logger.warning("a title snapshot could not be stored: %s", error)
 
-    def _remember(self, encoded: Iterable[tuple[bytes, bytes]]) -> None:
+    def _remember(self, encoded: Iterable[tuple[list[bytes], bytes]]) -> None:
         with self._recent_lock:
-            for page_id, value in encoded:
-                self._recent[page_id] = value
+            for page_ids, value in encoded:
+                self._recent.update(dict.fromkeys(page_ids, value))
+                self._recent_groups.append((page_ids, value))
                 self._recent_bytes += len(value)
             while len(self._recent) > RECENT_PAGES or self._recent_bytes > RECENT_BYTES:
-                _, dropped = self._recent.popitem(last=False)
+                page_ids, dropped = self._recent_groups.popleft()
                 self._recent_bytes -= len(dropped)
+                for page_id in page_ids:
+                    del self._recent[page_id]
 
     def _find_recent(self, page_id: str) -> bytes | None:
         with self._recent_lock:
@@ -225,11 +230,12 @@ class ImpressionLog:
             self._passes.wait_for(lambda: self._ended >= next_pass, timeout_s)
 
 
-def _encoded(showing: Showing) -> bytes:
-    """Return a showing's impression; without the member's state if that makes it too large, b"" if even so it is."""
-    encoded = encoded_impression(showing)
+def _encoded(group: list[Showing]) -> bytes:
+    """Return the impression of showings that share a message; without the member's state if that makes it too large,
+    b"" if even so it is. (The repeats of BATCH_MAX pages take a fifth of the bound.)"""
+    encoded = encoded_impression(group)
     if len(encoded) > MAX_IMPRESSION_BYTES:
-        encoded = encode_impression(msgspec.structs.replace(impression_of(showing), state=None))
+        encoded = encode_impression(msgspec.structs.replace(impression_of(group[0]), state=None))
     if len(encoded) > MAX_IMPRESSION_BYTES:
         metrics.IMPRESSIONS_DROPPED.inc()
         return b""

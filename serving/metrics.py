@@ -29,9 +29,9 @@ MODEL_SWAPS = Counter("marquee_model_swaps_total", "Models taken into service, b
 MODEL_REFUSALS = Counter("marquee_model_refusals_total", "Models refused by their checks, by alias.", ["alias"])
 MODEL_INFO = Gauge("marquee_model_serving", "1 for the version in service, by alias.", ["alias", "version"])
 
-IMPRESSIONS_APPENDED = Counter("marquee_impressions_appended_total", "Impressions appended to the log.")
+IMPRESSIONS_APPENDED = Counter("marquee_impressions_appended_total", "Messages of impressions appended to the log.")
 IMPRESSIONS_SPOOLED = Counter(
-    "marquee_impressions_spooled_total", "Impressions put in the spool while the log was away."
+    "marquee_impressions_spooled_total", "Messages of impressions put in the spool while the log was away."
 )
 IMPRESSIONS_DROPPED = Counter("marquee_impressions_dropped_total", "Impressions beyond the bounds of queue and spool.")
 

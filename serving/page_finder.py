@@ -12,7 +12,7 @@ from typing import Final
 from serving.page_id import PageIdParts
 from streams.errors import FixRequest, Undeliverable
 from streams.event_log.protocol import EventLog
-from streams.impressions import Impression, decode_impression
+from streams.impressions import Impression, decode_impression, showings_of
 from streams.topics import IMPRESSIONS
 
 CHUNK_RECORDS: Final = 256
@@ -27,14 +27,14 @@ def find_in_log(log: EventLog, page_id: str, parts: PageIdParts) -> Impression |
     """Return a page's impression, None if it is not in the log (any more). Raises TryAgain if that cannot be read."""
     if parts.partition >= _partitions(log):
         return None
-    needle = b'"page_id":"%b"' % page_id.encode()
+    needle = b'"%b"' % page_id.encode()
     offset = first_since(log, parts.partition, parts.served_at_ms - CLOCK_SLACK_MS)
     for _ in range(MAX_SCANNED // CHUNK_RECORDS):
         records = log.read(IMPRESSIONS, parts.partition, offset, CHUNK_RECORDS)
         for record in records:
             if needle in record.value:
-                found = _decoded(record.value)
-                if found is not None and found.page_id == page_id:
+                found = find_in_message(record.value, page_id)
+                if found is not None:
                     return found
         if not records:
             return None
@@ -62,8 +62,10 @@ def _partitions(log: EventLog) -> int:
         return 0
 
 
-def _decoded(value: bytes) -> Impression | None:
+def find_in_message(value: bytes, page_id: str) -> Impression | None:
+    """Return the impression of a page in a message, None if the message is not of that page or cannot be read."""
     try:
-        return decode_impression(value)
+        impression = decode_impression(value)
     except Undeliverable:
         return None
+    return next((one for one in showings_of(impression) if one.page_id == page_id), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from serving.page_cache import CachedPage, Origin
@@ -13,18 +15,43 @@ Showing = tuple[bytes, int, str, str | None, CachedPage, Origin | None]
 (None for a repeat). A plain tuple: each cache hit makes one, and a named one takes five times as long."""
 
 
-def encoded_impression(showing: Showing) -> bytes:
-    """Return the wire form of a showing's impression. Repeats of a fresh page differ in id and time alone."""
-    page_id, served_at_ms, step, degraded, entry, origin = showing
-    if origin is not None or step != "fresh" or degraded is not None:
-        return encode_impression(impression_of(showing))
+def grouped(showings: Sequence[Showing]) -> list[list[Showing]]:
+    """Return showings as the groups that share a message: the repeats of a fresh page, which differ in id and time
+    alone, together in the place of the first; each other showing alone."""
+    groups: list[list[Showing]] = []
+    repeats: dict[CachedPage, list[Showing]] = {}
+    for showing in showings:
+        if not _is_plain_repeat(showing):
+            groups.append([showing])
+        elif (group := repeats.get(showing[4])) is not None:
+            group.append(showing)
+        else:
+            repeats[showing[4]] = group = [showing]
+            groups.append(group)
+    return groups
+
+
+def encoded_impression(group: Sequence[Showing]) -> bytes:
+    """Return the wire form of the impression of one of the groups of `grouped`."""
+    first, others = group[0], group[1:]
+    if not _is_plain_repeat(first):
+        return encode_impression(impression_of(first))
+    page_id, served_at_ms, _, _, entry, _ = first
     if entry.repeat is None:
         entry.repeat = _repeat(entry)
-    return b'{"page_id":"%b","served_at_ms":%d%b' % (page_id, served_at_ms, entry.repeat)
+    head = b'{"page_id":"%b","served_at_ms":%d%b' % (page_id, served_at_ms, entry.repeat)
+    if not others:
+        return head + b"}"
+    return b'%b,"repeats":[%b]}' % (head, b",".join([b'["%b",%d]' % showing[:2] for showing in others]))
+
+
+def _is_plain_repeat(showing: Showing) -> bool:
+    return showing[5] is None and showing[2] == "fresh" and showing[3] is None
 
 
 def _repeat(entry: CachedPage) -> bytes:
-    """Return what the repeats of a fresh page have in common; fields that would have their default are left out."""
+    """Return what the repeats of a fresh page have in common, without the closing brace; fields that would have their
+    default are left out."""
     shared: dict[str, object] = {
         "member_id": entry.key.member_id,
         "step": "fresh",
@@ -33,7 +60,7 @@ def _repeat(entry: CachedPage) -> bytes:
         "model_version": entry.model_version,
         "feature_position": entry.feature_position,
     }
-    return b"," + msgspec.json.encode(shared).removeprefix(b"{")
+    return b"," + msgspec.json.encode(shared)[1:-1]
 
 
 def impression_of(showing: Showing) -> Impression:

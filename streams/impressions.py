@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -31,6 +32,8 @@ class ShownRow(msgspec.Struct, frozen=True, gc=False):
 class Impression(msgspec.Struct, frozen=True, gc=False):
     """A page as served. A repeat from the cache names the page it repeats in `origin_page_id` and has no rows.
 
+    repeats: the page ids and times of further repeats within the same moment, which differ in nothing else and so need
+    no messages of their own; see `showings_of`.
     state: the member's packed feature state as read (base64 in JSON), so that the page can be recomputed exactly;
     title_snapshot: content address of the live title features used; step: the ladder step; request: what was asked.
     """
@@ -49,6 +52,7 @@ class Impression(msgspec.Struct, frozen=True, gc=False):
     variants: dict[str, str] = {}
     request: dict[str, str] = {}
     page_version: str = ""
+    repeats: list[tuple[str, int]] = []
 
 
 class Exposure(msgspec.Struct, frozen=True, gc=False):
@@ -79,3 +83,11 @@ def decode_impression(raw: bytes) -> Impression:
         return _impression_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undeliverable("malformed", str(error)) from None
+
+
+def showings_of(impression: Impression) -> Iterator[Impression]:
+    """Yield the impression of each page that a message is of: its own and those in `repeats`, which are then empty."""
+    alone = msgspec.structs.replace(impression, repeats=[]) if impression.repeats else impression
+    yield alone
+    for page_id, served_at_ms in impression.repeats:
+        yield msgspec.structs.replace(alone, page_id=page_id, served_at_ms=served_at_ms)

@@ -55,8 +55,10 @@ _IMPRESSION: Final = [
     pa.field("variants", pa.string()),
     pa.field("request", pa.string()),
     pa.field("page_version", pa.string()),
+    pa.field("repeats", pa.string()),
 ]
-"""`rows` (list of ShownRow), `variants` and `request` are JSON."""
+"""`rows` (list of ShownRow), `variants`, `request` and `repeats` (list of [page id, served_at_ms], null for none) are
+JSON."""
 
 _EXPOSURE: Final = [
     pa.field("experiment", pa.string()),
@@ -109,6 +111,7 @@ def _impression_row(raw: bytes) -> Row:
     shown = decode_impression(raw)
     values = {name: getattr(shown, name) for name in shown.__struct_fields__}
     values |= {name: _json.encode(values[name]).decode() for name in ("rows", "variants", "request")}
+    values["repeats"] = _json.encode(shown.repeats).decode() if shown.repeats else None
     _check_int64(shown.served_at_ms, shown.feature_position)
     return tuple(values[field.name] for field in _IMPRESSION)
 

@@ -10,7 +10,7 @@ import pytest
 
 from streams.event_log.open import open_event_log
 from streams.events import encode_event
-from streams.impressions import decode_impression
+from streams.impressions import decode_impression, showings_of
 from streams.topics import IMPRESSIONS, MEMBER_EVENTS
 from tests.serving.platform import event_of, prepare, running_platform, serving_process, small_settings
 
@@ -64,9 +64,10 @@ def test_a_process_that_is_told_to_end_drains_its_queues_first(tmp_path: Path) -
         assert time.monotonic() - started_s < 10
     log = open_event_log(settings)
     shown = [
-        decode_impression(record.value).page_id
+        impression.page_id
         for partition in range(4)
         for record in log.read(IMPRESSIONS, partition, 0, 100)
+        for impression in showings_of(decode_impression(record.value))
     ]
     assert sorted(shown) == sorted(page["served"]["page_id"] for page in pages)
     for event, result in zip(events, accepted["results"], strict=True):

@@ -23,6 +23,7 @@ from serving.pages.page import Page, PageTitle, Row
 from streams.catalogue import Title, publish_titles
 from streams.errors import TryAgain
 from streams.forget import forget_member
+from streams.impressions import decode_impression, showings_of
 from streams.stores.protocol import StateEntry, tombstone
 from streams.topics import IMPRESSIONS
 from tests.serving.platform import (
@@ -474,7 +475,7 @@ def shown_in_log(platform: Platform) -> set[str]:
         for partition in range(log.partition_count(IMPRESSIONS))
         for record in log.read(IMPRESSIONS, partition, 0, 10_000)
     ]
-    return {msgspec.json.decode(record.value)["page_id"] for record in records}
+    return {impression.page_id for record in records for impression in showings_of(decode_impression(record.value))}
 
 
 async def test_everything_at_once(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from serving.spool import Spool
 from streams.errors import FixRequest, SlowDown, TryAgain
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import Appended, EventLog, Message
-from streams.impressions import MAX_IMPRESSION_BYTES, Impression, decode_impression
+from streams.impressions import MAX_IMPRESSION_BYTES, Impression, decode_impression, showings_of
 from streams.partitioner import partition_for
 from streams.topics import IMPRESSIONS
 from tests.serving.platform import small_settings
@@ -59,9 +59,10 @@ def again(entry: CachedPage, step: str = "fresh", degraded: str | None = None) -
 
 def logged(log: EventLog) -> list[Impression]:
     return [
-        decode_impression(record.value)
+        impression
         for partition in range(log.partition_count(IMPRESSIONS))
         for record in log.read(IMPRESSIONS, partition, 0, 100_000)
+        for impression in showings_of(decode_impression(record.value))
     ]
 
 
@@ -98,7 +99,7 @@ class Ailing:
 
 def test_a_first_showing_carries_the_page_and_all_it_was_computed_from() -> None:
     entry = entry_of()
-    impression = decode_impression(encoded_impression(first(entry)))
+    impression = decode_impression(encoded_impression([first(entry)]))
     assert [item.item_id for row in impression.rows for item in row.items] == ["t0", "t1", "t2"]
     assert [item.position for item in impression.rows[0].items] == [0, 1, 2]
     assert (impression.state, impression.title_snapshot, impression.page_version) == (b"state", "snap", "v1")
@@ -108,10 +109,10 @@ def test_a_first_showing_carries_the_page_and_all_it_was_computed_from() -> None
 
 def test_a_repeat_names_the_page_it_repeats_and_is_small() -> None:
     entry = entry_of(items=200)
-    origin = decode_impression(encoded_impression(first(entry)))
+    origin = decode_impression(encoded_impression([first(entry)]))
     for _ in range(3):
         showing = again(entry)
-        encoded = encoded_impression(showing)
+        encoded = encoded_impression([showing])
         repeat = decode_impression(encoded)
         assert repeat.page_id == showing[0].decode()
         assert repeat.served_at_ms == showing[1]
@@ -123,18 +124,57 @@ def test_a_repeat_names_the_page_it_repeats_and_is_small() -> None:
 
 def test_a_repeat_says_what_was_away() -> None:
     entry = entry_of()
-    encoded_impression(first(entry))
-    encoded_impression(again(entry))
-    stale = decode_impression(encoded_impression(again(entry, "stale", "hot store unavailable")))
+    encoded_impression([first(entry)])
+    encoded_impression([again(entry)])
+    stale = decode_impression(encoded_impression([again(entry, "stale", "hot store unavailable")]))
     assert (stale.step, stale.degraded) == ("stale", "hot store unavailable")
+
+
+def test_the_repeats_of_a_page_share_a_message_and_are_found_one_by_one(tmp_path: Path, log: EventLog) -> None:
+    entries = [entry_of("ann"), entry_of("ben")]
+    showings = [first(entry) for entry in entries] + [again(entries[n % 2]) for n in range(20)]
+    showings.insert(7, again(entries[0], "fresh", "hot store unavailable"))
+    impressions = ImpressionLog(log, Spool(tmp_path / "spool"), 100, lambda _: None)
+    for showing in showings:
+        impressions.put(showing)
+    impressions.start()
+    impressions.close(5)
+    records = [record for n in range(4) for record in log.read(IMPRESSIONS, n, 0, 100)]
+    assert len(records) == 2 + 2 + 1
+    other_process = ImpressionLog(log, Spool(tmp_path / "other"), 10, lambda _: None)
+    for showing in showings:
+        for finder in (impressions, other_process):
+            found = finder.find(showing[0].decode())
+            assert found is not None
+            assert found.page_id == showing[0].decode()
+            assert found.served_at_ms == showing[1]
+            assert found.repeats == []
+            assert found.member_id == showing[4].key.member_id
+            assert found.degraded == showing[3]
+            assert (found.origin_page_id is None) == (showing[5] is not None)
+    assert len(logged(log)) == len(showings)
+
+
+def test_what_is_remembered_is_bounded_in_pages_and_bytes(
+    tmp_path: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impression_log, "RECENT_PAGES", 12)
+    impressions = ImpressionLog(log, Spool(tmp_path / "spool"), 100, lambda _: None)
+    entry = entry_of()
+    for count in (1, 8, 3, 5):
+        for _ in range(count):
+            impressions.put(again(entry))
+        impressions._write_next()
+    assert len(impressions._recent) == 5 + 3
+    assert impressions._recent_bytes == sum(len(value) for value in set(impressions._recent.values()))
 
 
 @given(st.text(min_size=1).filter(str.isprintable))
 def test_ids_of_any_letters_survive(member_id: str) -> None:
     entry = entry_of(member_id)
     showing = first(entry)
-    assert impression_of(showing) == decode_impression(encoded_impression(showing))
-    assert decode_impression(encoded_impression(again(entry))).member_id == member_id
+    assert impression_of(showing) == decode_impression(encoded_impression([showing]))
+    assert decode_impression(encoded_impression([again(entry)])).member_id == member_id
 
 
 def test_page_ids_are_unique_ordered_and_say_when_and_where() -> None:
@@ -167,10 +207,10 @@ def test_a_page_is_found_while_it_is_on_its_way_from_the_queue_to_the_log(
 ) -> None:
     taken, go_on = threading.Event(), threading.Event()
 
-    def slowly(showing: Showing) -> bytes:
+    def slowly(group: list[Showing]) -> bytes:
         taken.set()
         go_on.wait(5)
-        return encoded_impression(showing)
+        return encoded_impression(group)
 
     monkeypatch.setattr(impression_log, "encoded_impression", slowly)
     impressions = started(log, tmp_path)

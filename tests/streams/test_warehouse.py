@@ -113,6 +113,11 @@ def test_impressions_and_exposures_come_back_with_their_nested_parts_as_json(tmp
     assert (row["state"], row["variants"]) == (b"\x00\xffstate", '{"a":"1","b":"2"}')
     assert row["feature_position"] == pack_position(3, 4)
     assert (row["origin_page_id"], row["degraded"], row["page_version"]) == (None, None, "")
+    assert row["repeats"] is None
+    repeat = Impression("p2", "m", NOON_MS, "fresh", [], origin_page_id="p1", repeats=[("p3", NOON_MS + 1)])
+    write_range(tmp_path, IMPRESSIONS, 0, 1, [Record(1, NOON_MS, b"m", encode_impression(repeat))])
+    (_, row) = read_topic(tmp_path, IMPRESSIONS).to_pylist()
+    assert row["repeats"] == f'[["p3",{NOON_MS + 1}]]'
     (row,) = read_topic(tmp_path, EXPOSURES, list(Exposure.__struct_fields__)).to_pylist()
     assert Exposure(**row) == exposure
 
