@@ -45,8 +45,8 @@ BUSY_RECORDS: Final = 500
 """So many records since the last flush mean that more are waiting: states that change again soon are written later."""
 
 UNWRITTEN_RECORDS: Final = 20_000
-"""No more records than these (a batch over them while stores are away) wait to be written; twenty thousand fold again in
-a quarter of a second after a crash, and a title that changes ten times meanwhile is written once."""
+"""No more records than these (a batch over them while stores are away) wait to be written. After a crash so many fold
+again in a quarter of a second; and a title that changes ten times meanwhile is written once."""
 
 
 class DeadLetterSink(Protocol):
