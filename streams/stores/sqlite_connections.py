@@ -102,7 +102,7 @@ class SqliteConnections:
                 _abandon(connected.connection)
         except IndexError:  # another thread took the last one
             pass
-        return self._connect(identity)
+        return self._connect()
 
     def _give_back(self, connected: _Connected) -> None:
         if self._closed or len(self._idle) >= MAX_IDLE:
@@ -121,11 +121,10 @@ class SqliteConnections:
             while True:
                 self._discard(self._idle.pop())
 
-    def _connect(self, identity: Identity | None) -> _Connected:
+    def _connect(self) -> _Connected:
         if self._closed:
             raise TryAgain(f"{self._path} is closed")
-        if identity is None and self._created:
-            raise TryAgain(f"{self._path} is missing; it was there before: put it back, or start anew without it")
+        self._check_not_missing()  # before a folder is made that may be on its way back
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with alone_in(self._path.parent):
@@ -138,6 +137,7 @@ class SqliteConnections:
         return connected
 
     def _open(self) -> _Connected:
+        self._check_not_missing()
         if _identity_of(self._path) is None:
             for suffix in ("-wal", "-shm"):  # of a file that is gone; SQLite would take them for the new one's
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
@@ -149,6 +149,10 @@ class SqliteConnections:
         except BaseException:
             connection.close()
             raise
+
+    def _check_not_missing(self) -> None:
+        if self._created and _identity_of(self._path) is None:
+            raise TryAgain(f"{self._path} is missing; it was there before: put it back, or start anew without it")
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout={self._read_timeout_ms:d}")

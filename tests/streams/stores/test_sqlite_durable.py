@@ -6,11 +6,13 @@ import contextlib
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from streams.errors import SlowDown, TryAgain
+from streams.stores import sqlite_connections
 from streams.stores.protocol import Profile
 from streams.stores.sqlite_connections import MAX_IDLE
 from streams.stores.sqlite_durable import SCHEMA_VERSION, SqliteDurableStore
@@ -93,6 +95,24 @@ def test_a_file_put_in_the_place_of_another_is_used_and_its_log_left_alone(path:
     again = _impatient(path)
     assert again.positions("member", [b"b"]) == [8]
     again.close()
+
+
+def test_a_file_that_vanishes_just_before_it_is_opened_is_not_made_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = _filled(path)
+    store._connections._drop_idle()
+
+    @contextlib.contextmanager
+    def alone_after_it_vanished(folder: Path) -> Iterator[None]:
+        path.unlink()
+        yield
+
+    monkeypatch.setattr(sqlite_connections, "alone_in", alone_after_it_vanished)
+    with pytest.raises(TryAgain, match="missing"):
+        store.positions("member", [b"a"])
+    assert not path.exists()
+    store.close()
 
 
 def _replace(path: Path) -> None:
