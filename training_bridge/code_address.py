@@ -16,15 +16,6 @@ def code_address(modules: Iterable[ModuleType]) -> str:
     return _address(frozenset(path for module in modules for path in _sources(module)))
 
 
-def training_code() -> str:
-    """Return the address of all code that decides what a trained model is."""
-    import streams.features.strength
-    import training_bridge.dataset
-    import training_bridge.ranker
-
-    return code_address([training_bridge.ranker, training_bridge.dataset, streams.features.strength])
-
-
 def _sources(module: ModuleType) -> list[Path]:
     if hasattr(module, "__path__"):
         return [path for folder in module.__path__ for path in Path(folder).rglob("*.py")]

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import streams.features.strength
+import training_bridge.dataset
+import training_bridge.ranker
 from serving.models.manifest import Manifest, encode_manifest
 from streams.stores.blobs import BlobStore
-from training_bridge.code_address import training_code
+from training_bridge.code_address import code_address
 from training_bridge.ranker.onnx_export import to_onnx
 from training_bridge.ranker.signals import PARTS
 from training_bridge.ranker.weights import RankerWeights
@@ -55,7 +58,7 @@ def store_model(
         history_length=weights.config.history_length,
         metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
         dataset=dataset,
-        code=training_code(),
+        code=_training_code(),
         run=run,
     )
     return blobs.put(encode_manifest(manifest))
@@ -66,3 +69,8 @@ def npy(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _training_code() -> str:
+    """Return the address of all code that decides what a trained model is."""
+    return code_address([training_bridge.ranker, training_bridge.dataset, streams.features.strength])

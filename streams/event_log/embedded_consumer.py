@@ -6,8 +6,9 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
 
 from streams.errors import Fenced, FixRequest, SlowDown, TryAgain
 from streams.event_log.environments import FilesMissing
@@ -16,9 +17,6 @@ from streams.event_log.membership import Membership
 from streams.event_log.protocol import Batch, TopicPartition
 from streams.event_log.topic_log import TopicLog
 from streams.event_log.wakeups import Waiter
-
-if TYPE_CHECKING:
-    from streams.event_log.embedded import EmbeddedLog
 
 SYNC_INTERVAL_S: Final = 0.1
 """How often a member looks at its group: so soon are a dead member's partitions taken over."""
@@ -31,10 +29,23 @@ class _Unread(NamedTuple):
     change: int
 
 
+class ReadableLog(Protocol):
+    """What a consumer needs of the log that made it."""
+
+    @property
+    def now_ms(self) -> Callable[[], int]: ...
+    def partition_count(self, topic: str) -> int: ...
+    def epoch(self, topic: str) -> int: ...
+    def committed(self, group: str, partition: TopicPartition) -> int | None: ...
+    def topic_log(self, topic: str) -> TopicLog: ...
+    def waiters(self, topic: str) -> Path: ...
+    def mend(self) -> None: ...
+
+
 class EmbeddedConsumer:
     """One member of a group. Not thread-safe; see streams.event_log.protocol.Consumer."""
 
-    def __init__(self, log: EmbeddedLog, group: str, topics: Sequence[str], membership: Membership) -> None:
+    def __init__(self, log: ReadableLog, group: str, topics: Sequence[str], membership: Membership) -> None:
         self._log = log
         self._group = group
         self._topics = topics
