@@ -42,6 +42,10 @@ BUILD_THREADS: Final = 1
 """Building takes a millisecond or two of CPU. On the event loop it would triple the latency of cache hits while misses
 come one after another; more threads than one only fight over the interpreter (both measured)."""
 
+UNKNOWN_MS: Final = 1_000
+"""How long it is believed that a member has no events: a hot store that knows nothing of them may have lost its states,
+and the durable store know better."""
+
 PRECOMPUTED: Final = "precomputed"
 CLOSE_TIMEOUT_S: Final = 1.0
 LOG_INTERVAL_S: Final = 1.0
@@ -103,6 +107,8 @@ class HomepageService:
             return None
         if staleness(entry, now_ms, version, self._maker.model_version) is not None:
             return None
+        if not version and now_ms - entry.verified_at_ms >= UNKNOWN_MS:
+            return None
         self._cache.touch(request.key)
         self._counts.fresh_hits += 1
         page_id = self._note(entry, now_ms, "fresh", None)
@@ -145,9 +151,11 @@ class HomepageService:
         cached = self._cache.get(request.key)
         version, away = self._version(request)
         if cached is not None:
-            if away is not None:
+            if away is not None or version == cached.version == 0:  # a member whom the hot store does not know
                 version = await self._durable_version(request)
-            if staleness(cached, self._clock_ms(), version, self._maker.model_version) is None:
+            now_ms = self._clock_ms()
+            if staleness(cached, now_ms, version, self._maker.model_version) is None:
+                cached.verified_at_ms = now_ms
                 return cached, "fresh", "hit", away
         try:
             async with asyncio.timeout(self._deadline_s):

@@ -49,7 +49,8 @@ class CachedPage:
     middle, tail: the JSON answer in pieces (see `serving.page_json`), between which go the values that differ from
     answer to answer. version: of the member's state as read (a tombstone's too). partition: of its impressions.
     seed: what it was computed with. origin: until it is first served; origin_page_id: of that first serving.
-    repeat: what the impressions of later servings have in common.
+    repeat: what the impressions of later servings have in common. verified_at_ms: when the durable store was last asked
+    about a member without events.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class CachedPage:
         "seed",
         "size",
         "tail",
+        "verified_at_ms",
         "version",
     )
 
@@ -96,6 +98,7 @@ class CachedPage:
         self.seed = seed
         self.computed_at_ms = page.computed_at_ms
         self.expires_at_ms = page.computed_at_ms
+        self.verified_at_ms = page.computed_at_ms
         self.feature_position = page.feature_position
         self.feature_time_ms = page.feature_time_ms
         self.model_version = page.model_version

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import REGISTRY
 
-from serving import page_maker
+from serving import homepage, page_maker
 from serving.models import registry
 from serving.pages.builder import build_page
 from serving.pages.page import Page, PageTitle, Row
@@ -255,6 +255,38 @@ async def test_a_hot_store_that_is_deleted_costs_nothing_but_a_read_of_the_durab
         assert after["served"]["feature_position"] == before["served"]["feature_position"]
         await until(lambda: platform.services.hot.positions("member", [b"ann"]) != [0])
         assert (await platform.homepage())["served"]["cache"] == "hit"
+
+
+async def test_events_of_a_member_that_a_deleted_hot_store_knew_are_not_missed_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homepage, "UNKNOWN_MS", 100)
+    async with running_platform(tmp_path) as platform:
+        for cache in ("miss", "hit"):
+            assert (await platform.homepage("new"))["served"]["cache"] == cache
+        platform.act("new", "t3")
+        shutil.rmtree(tmp_path / "hot")
+        await asyncio.sleep(0.12)
+        page = await platform.homepage("new")
+        assert (page["served"]["step"], page["served"]["cache"]) == ("fresh", "miss")
+        assert page["served"]["feature_age_ms"] is not None
+
+
+async def test_a_member_without_events_is_looked_for_in_the_durable_store_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homepage, "UNKNOWN_MS", 50)
+    async with running_platform(tmp_path) as platform:
+        await platform.homepage("nobody")
+        await asyncio.sleep(0.06)
+        for _ in range(2):
+            served = (await platform.homepage("nobody"))["served"]
+            assert (served["step"], served["cache"], served["degraded"]) == ("fresh", "hit", None)
+        await asyncio.sleep(0.06)
+        with locked_durable(platform):
+            served = (await platform.homepage("nobody"))["served"]
+            assert (served["step"], served["cache"]) == ("stale", "hit")
+            assert served["degraded"].startswith("durable store unavailable")
 
 
 async def test_a_hot_store_that_cannot_be_read_is_named_while_the_durable_one_answers(tmp_path: Path) -> None:
