@@ -16,7 +16,10 @@ MAX_DEVICE_CHARS: Final = 32
 MAX_FIELDS: Final = 32
 
 REMEMBERED: Final = 20_000
-"""Query strings whose reading is remembered, twice at most; each takes about 500 bytes."""
+"""Query strings whose reading is remembered, twice at most; each takes about 500 bytes, and 1,000 at most."""
+
+MAX_REMEMBERED_BYTES: Final = 256
+"""A longer query string is read each time: it would take as much room as several that are asked again."""
 
 _PARAMETERS: Final = ("member_id", "country", "device")
 
@@ -58,6 +61,8 @@ class RequestMemo:
 
     def _parse(self, query: bytes) -> HomepageRequest:
         request = self._older.get(query) or parse_request(query)
+        if len(query) > MAX_REMEMBERED_BYTES:
+            return request
         if len(self._newer) >= self._size:
             self._older, self._newer = self._newer, {}
         self._newer[query] = request

@@ -80,7 +80,7 @@ class ModelHolder:
 
     def start(self) -> None:
         """Refresh now, then every `refresh_s` on a thread of its own until `close`."""
-        self.refresh()
+        self._refresh_or_log()
         self._thread = threading.Thread(target=self._follow, name="model-holder", daemon=True)
         self._thread.start()
 
@@ -97,10 +97,13 @@ class ModelHolder:
 
     def _follow(self) -> None:
         while not self._stop.wait(self._refresh_s):
-            try:
-                self.refresh()
-            except Exception:  # noqa: BLE001 - the thread must outlive any surprise, or no model would be swapped again
-                _log.exception("the models could not be refreshed")
+            self._refresh_or_log()
+
+    def _refresh_or_log(self) -> None:
+        try:
+            self.refresh()
+        except Exception:  # noqa: BLE001 - a surprise must end neither the start nor the thread: no model would be swapped
+            _log.exception("the models could not be refreshed")
 
     def _refresh_alias(self, alias: str) -> bool:
         try:

@@ -76,7 +76,7 @@ class TitleBoard:
 
     def start(self, interval_s: float, clock_ms: Callable[[], int]) -> None:
         """Refresh now, then every `interval_s` on a thread of its own until `close`."""
-        self.refresh(clock_ms())
+        self._refresh_or_log(clock_ms)
         self._thread = threading.Thread(
             target=self._follow, args=(interval_s, clock_ms), name="title-board", daemon=True
         )
@@ -107,10 +107,13 @@ class TitleBoard:
 
     def _follow(self, interval_s: float, clock_ms: Callable[[], int]) -> None:
         while not self._stop.wait(interval_s):
-            try:
-                self.refresh(clock_ms())
-            except Exception:  # noqa: BLE001 - the thread must outlive any surprise, or titles would stand still
-                _log.exception("the title board could not be refreshed")
+            self._refresh_or_log(clock_ms)
+
+    def _refresh_or_log(self, clock_ms: Callable[[], int]) -> None:
+        try:
+            self.refresh(clock_ms())
+        except Exception:  # noqa: BLE001 - a surprise must end neither the start nor the thread: titles would stand still
+            _log.exception("the title board could not be refreshed")
 
     def _read_changes(self) -> set[str]:
         """Read states that are new or changed; return the item ids of their titles."""
@@ -168,8 +171,8 @@ class TitleBoard:
         order = self.current.order
         if catalogue is not self._seen_catalogue:
             order = TitleOrder(tuple(catalogue))
-            self._seen_catalogue = catalogue
         self._matrix = self._computed(order.item_ids, now_ms)
+        self._seen_catalogue = catalogue
         self._full_at_ms = now_ms
         self._swap_full(order, now_ms)
 

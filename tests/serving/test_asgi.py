@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serving import asgi
 from serving.asgi import Front
-from serving.homepage_request import MAX_QUERY_BYTES, RequestMemo, parse_request
+from serving.homepage_request import MAX_QUERY_BYTES, MAX_REMEMBERED_BYTES, RequestMemo, parse_request
 from serving.page_cache import PageKey
 from streams.errors import FixRequest
 from streams.events import is_valid_id
@@ -164,6 +164,13 @@ def test_what_query_strings_say_is_remembered_for_a_bounded_number() -> None:
         memo.parse(b"member_id=m%d" % number)
     assert memo.parse(b"member_id=m0") is not first
     assert len(memo._newer) + len(memo._older) <= 20
+
+
+def test_long_queries_are_not_remembered() -> None:
+    memo = RequestMemo()
+    query = b"member_id=ann&other=" + b"x" * MAX_REMEMBERED_BYTES
+    assert memo.parse(query).key == memo.parse(query).key == PageKey("ann", "", "")
+    assert not memo._newer
 
 
 def test_refusals_are_not_remembered() -> None:

@@ -377,3 +377,16 @@ def test_a_damaged_snapshot_is_not_used(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(Corrupt):
         SnapshotArchive(tmp_path).load(snapshot.address)
+
+
+def test_a_surprise_at_the_start_neither_ends_it_nor_keeps_new_titles_away(caplog: pytest.LogCaptureFixture) -> None:
+    hot = Store()
+    hot.values[TITLE.name][b"\xff\x00\x00\x00"] = bytes(20)  # no title has such a key
+    titles = board(hot)
+    titles.start(60.0, lambda: NOW_MS)
+    titles.close()
+    assert "could not be refreshed" in caplog.text
+    hot.values[TITLE.name].clear()
+    hot.play("t1", 1)
+    assert titles.refresh(NOW_MS)
+    assert value(titles.current, "t1", "count:1d") == 1

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from serving.models import holder as holder_module
 from serving.models import registry
 from serving.models.holder import REFRESHES_UNTIL_RETRY, ModelHolder
 from serving.models.manifest import decode_manifest
@@ -184,3 +186,24 @@ def test_the_thread_follows_the_alias(engine: sa.Engine, blobs: BlobStore) -> No
     assert taken.wait(10)
     holder.close()
     assert version_of(holder) == version
+
+
+def test_a_surprise_at_the_start_does_not_keep_a_model_from_serving_later(
+    engine: sa.Engine, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = write_tiny_model(blobs, engine, TITLES, GENRES)
+
+    def fail(*_: object) -> RankingModel:
+        raise MemoryError("a surprise")
+
+    following = ModelHolder(engine, blobs, refresh_s=0.005)
+    with monkeypatch.context() as patch:
+        patch.setattr(holder_module, "load_model", fail)
+        following.start()
+        assert following.current is None
+    deadline_s = time.monotonic() + 5
+    while version_of(following) != version and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    following.close()
+    assert version_of(following) == version
+    assert "could not be refreshed" in caplog.text
