@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from serving.circuit_breaker import BreakerPolicy, CircuitBreaker
 from streams.errors import MarqueeError, TryAgain
-from streams.stores.protocol import DurableStore, StateEntry, StateStore, version_of
+from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone, version_of
 
 T = TypeVar("T")
 
@@ -103,12 +103,12 @@ class StateReader:
             found, version = await self._in_thread(lambda: _read_state(self._durable, self._kind, key))
         except TryAgain as error:
             raise TryAgain(f"{away}; {error}" if away else str(error)) from error
-        if found is not None and away is None:
-            self._refill(StateEntry(key, found))
+        if version and away is None:
+            self._refill(StateEntry(key, tombstone(version >> 1) if found is None else found))
         return MemberState(found, version, away)
 
     def _refill(self, entry: StateEntry) -> None:
-        """Put a state that the hot store has lost back into it; a newer one that it got meanwhile stays."""
+        """Put a state (or a tombstone) that the hot store has lost back into it; a newer one that it got meanwhile stays."""
 
         def put() -> None:
             try:

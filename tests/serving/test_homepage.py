@@ -257,6 +257,17 @@ async def test_a_hot_store_that_is_deleted_costs_nothing_but_a_read_of_the_durab
         assert (await platform.homepage())["served"]["cache"] == "hit"
 
 
+async def test_a_deleted_hot_store_learns_again_who_was_forgotten(tmp_path: Path) -> None:
+    async with running_platform(tmp_path) as platform:
+        forget_member("ann", platform.services.hot, platform.services.durable)
+        version = platform.services.hot.versions("member", [b"ann"])
+        shutil.rmtree(tmp_path / "hot")
+        await asyncio.sleep(0.12)
+        assert (await platform.homepage())["served"]["feature_age_ms"] is None
+        await until(lambda: platform.services.hot.versions("member", [b"ann"]) == version)
+        assert (await platform.homepage())["served"]["cache"] == "hit"
+
+
 async def test_events_of_a_member_that_a_deleted_hot_store_knew_are_not_missed_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
