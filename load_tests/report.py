@@ -32,8 +32,9 @@ class Result:
 def as_table(results: Sequence[Result]) -> Table:
     """Return the results for the terminal."""
     table = Table(title="Open-loop load, latencies from the due time (ms)", title_justify="left")
-    for column in ("scenario", "asked/s", "answered", "p50", "p90", "p99", "p99.9", "failed", "unsent", "verdict"):
-        table.add_column(column, justify="left" if column in ("scenario", "verdict") else "right")
+    for column in ("scenario", "asked/s", "answered", "p50", "p90", "p99", "p99.9", "failed", "unsent"):
+        table.add_column(column, justify="left" if column == "scenario" else "right", no_wrap=True)
+    table.add_column("verdict")
     for result in results:
         measured = result.measured
         figures = [f"{measured.percentile_ms(p):.1f}" for p in (50, 90, 99, 99.9)]

@@ -36,7 +36,8 @@ class Settings(BaseSettings):
     """A topic's log never grows over this; appends are refused with SlowDown before it does."""
     log_retention_ms: int = Field(default=90 * 86_400_000, ge=0)
     log_sync: bool = True
-    """Whether an append reaches the disk before it returns (survives power loss, not only kill -9)."""
+    """Whether an append reaches the disk before it returns (survives power loss, not only kill -9). Stores need no such
+    thing: what they lose with the power is folded again from the log."""
     hot_max_bytes: int = Field(default=8 << 30, ge=1 << 20)
     session_timeout_ms: int = Field(default=6_000, ge=500)
     """A consumer that does not poll for this long loses its partitions."""

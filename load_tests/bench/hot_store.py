@@ -31,7 +31,7 @@ ROUNDS: Final = 3
 
 ENGINES: Final[dict[str, Callable[[Path], StateStore]]] = {
     "lmdb": lambda folder: EmbeddedHotStore(folder / "hot", 1 << 30),
-    "sqlite": lambda folder: SqliteDurableStore(folder / "hot.db", sync=False),
+    "sqlite": lambda folder: SqliteDurableStore(folder / "hot.db"),
 }
 
 

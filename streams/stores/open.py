@@ -24,7 +24,7 @@ def open_durable(settings: Settings) -> DurableStore:
     Its writes reach the disk when the log's do: a state that lags behind what was committed would lose events.
     """
     if settings.scheme_of(settings.durable_url) == "sqlite":
-        return SqliteDurableStore(settings.path_of(settings.durable_url), sync=settings.log_sync)
+        return SqliteDurableStore(settings.path_of(settings.durable_url))
     raise _unknown("MARQUEE_DURABLE_URL", settings.durable_url, ["sqlite:"])
 
 

@@ -42,13 +42,10 @@ class SqliteConnections:
     committed elsewhere relies on what it held. A file put in its place is used.
     """
 
-    def __init__(
-        self, path: Path, schema: str, version: int, *, sync: bool, read_timeout_ms: int, write_timeout_ms: int
-    ) -> None:
+    def __init__(self, path: Path, schema: str, version: int, *, read_timeout_ms: int, write_timeout_ms: int) -> None:
         self._path = path
         self._schema = schema
         self._version = version
-        self._sync = sync
         self._read_timeout_ms = read_timeout_ms
         self._write_timeout_ms = write_timeout_ms
         self._idle: deque[_Connected] = deque()
@@ -157,7 +154,7 @@ class SqliteConnections:
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout={self._read_timeout_ms:d}")
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={'FULL' if self._sync else 'NORMAL'}")
+        connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES:d}")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB:d}")
         connection.execute("PRAGMA secure_delete=FAST")  # what a member asks to be forgotten is overwritten

@@ -1,7 +1,8 @@
 """The embedded durable store: SQLite, shared by every process of one machine.
 
-What it holds survives the death of any process, and the loss of power too when `sync` is on. Writers take turns;
-readers wait for nobody.
+What it holds survives the death of any process. A loss of power may take the last writes, in order: the file then ends
+earlier, the agents' marks in it, too, so they fold the rest again from the log, which is on disk. Waiting for the disk
+here as well would cost every change of a homepage several disk syncs. Writers take turns; readers wait for nobody.
 """
 
 from __future__ import annotations
@@ -96,7 +97,6 @@ class SqliteDurableStore:
         self,
         path: Path,
         *,
-        sync: bool = True,
         read_timeout_ms: int = READ_TIMEOUT_MS,
         write_timeout_ms: int = WRITE_TIMEOUT_MS,
     ) -> None:
@@ -104,7 +104,6 @@ class SqliteDurableStore:
             path,
             _SCHEMA,
             SCHEMA_VERSION,
-            sync=sync,
             read_timeout_ms=read_timeout_ms,
             write_timeout_ms=write_timeout_ms,
         )

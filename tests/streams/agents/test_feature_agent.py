@@ -646,7 +646,7 @@ def test_a_refill_that_fails_is_begun_again() -> None:
 
 
 def embedded(folder: Path) -> tuple[EmbeddedHotStore, SqliteDurableStore]:
-    return EmbeddedHotStore(folder / "hot", 64 << 20), SqliteDurableStore(folder / "durable.db", sync=False)
+    return EmbeddedHotStore(folder / "hot", 64 << 20), SqliteDurableStore(folder / "durable.db")
 
 
 def test_the_embedded_stores_end_as_the_replay_says(tmp_path: Path) -> None:
