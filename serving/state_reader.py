@@ -108,7 +108,7 @@ class StateReader:
         return MemberState(found, version, away)
 
     def _refill(self, entry: StateEntry) -> None:
-        """Put a state or tombstone that the hot store has lost back into it; a newer one that it got meanwhile stays."""
+        """Put a state or tombstone that the hot store has lost back into it; a newer one that came meanwhile stays."""
 
         def put() -> None:
             try:
