@@ -14,7 +14,7 @@ from rich.console import Console
 
 from load_tests.client import connect
 from load_tests.platform import running_platform
-from load_tests.report import Result, as_json, as_table, plot
+from load_tests.report import Result, as_json, as_table, plot, verdicts
 from load_tests.scenarios import SCENARIOS
 from load_tests.verdict import Slo, read_slos
 
@@ -43,6 +43,8 @@ def run(
                 time.sleep(SETTLE_S)
         results = asyncio.run(_measure(base, levels, seed, console))
     console.print(as_table(results))
+    for line in verdicts(results):
+        console.print(line)
     out.mkdir(parents=True, exist_ok=True)
     (out / "load-test.json").write_text(as_json(results))
     plot(results, out / "load-test.png")

@@ -34,14 +34,23 @@ def as_table(results: Sequence[Result]) -> Table:
     table = Table(title="Open-loop load, latencies from the due time (ms)", title_justify="left")
     for column in ("scenario", "asked/s", "answered", "p50", "p90", "p99", "p99.9", "failed", "unsent"):
         table.add_column(column, justify="left" if column == "scenario" else "right", no_wrap=True)
-    table.add_column("verdict")
     for result in results:
         measured = result.measured
         figures = [f"{measured.percentile_ms(p):.1f}" for p in (50, 90, 99, 99.9)]
-        verdict = "[red]" + "; ".join(result.violations) if result.violations else "[green]met"
         counts = [str(measured.failed), str(measured.unsent)]
-        table.add_row(result.slo.scenario, f"{result.slo.load.rate:g}", str(measured.count), *figures, *counts, verdict)
+        table.add_row(result.slo.scenario, f"{result.slo.load.rate:g}", str(measured.count), *figures, *counts)
     return table
+
+
+def verdicts(results: Sequence[Result]) -> list[str]:
+    """Return a line for each scenario: whether its service levels are met, and what is not."""
+    return [
+        f"{result.slo.scenario}: [red]{'; '.join(result.violations)}"
+        if result.violations
+        else f"{result.slo.scenario}: [green]met, p99 {result.measured.percentile_ms(99):.1f} ms of {level} ms"
+        for result in results
+        for level in [f"{result.slo.percentiles_ms.get(99.0, float('nan')):g}"]
+    ]
 
 
 def as_json(results: Sequence[Result]) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from load_tests.__main__ import SLO_FILE
 from load_tests.open_loop import Measured
-from load_tests.report import Result, as_json, as_table, plot
+from load_tests.report import Result, as_json, as_table, plot, verdicts
 from load_tests.scenarios import SCENARIOS, Load
 from load_tests.verdict import Slo, read_slos, violations
 from streams.errors import FixRequest
@@ -59,6 +59,7 @@ def test_a_wrong_level_names_its_table(tmp_path: Path, text: str, field: str) ->
 def test_results_are_given_as_table_json_and_picture(tmp_path: Path) -> None:
     results = [Result(SLO, measured([1.0, 2.0, 30.0]))]
     assert as_table(results).row_count == 1
+    assert verdicts(results)[0].startswith("hits: [red]p99 is 30")
     stored = json.loads(as_json(results))["hits"]
     assert stored["answered"] == 3
     assert stored["latency_ms"]["p50"] == pytest.approx(2.0, rel=0.01)
