@@ -21,23 +21,22 @@ import prometheus_client
 from fastapi import APIRouter, FastAPI
 
 import serving.api
-from serving import homepage_route
 from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
 from serving.health import find_problems
-from serving.homepage import HomepageService, wall_clock_ms
-from serving.impression_log import ImpressionLog
+from serving.homepage.impression_log import ImpressionLog
+from serving.homepage.page_cache import DEFAULT_MAX_BYTES, PageCache
+from serving.homepage.page_counts import PAGE_COUNTS
+from serving.homepage.page_maker import PageMaker
+from serving.homepage.service import HomepageService, wall_clock_ms
+from serving.homepage.spool import Spool
+from serving.homepage.state_reader import StateReader
 from serving.ingest import Ingest
 from serving.models.holder import ModelHolder
-from serving.page_cache import DEFAULT_MAX_BYTES, PageCache
-from serving.page_counts import PAGE_COUNTS
-from serving.page_maker import PageMaker
 from serving.pages.params import DEFAULT_PARAMS
 from serving.problems import add_problem_handlers
 from serving.ranking.model import RankingModel
 from serving.services import Services
-from serving.spool import Spool
-from serving.state_reader import StateReader
 from serving.titles import SnapshotArchive, TitleBoard
 from streams.event_log.open import open_event_log
 from streams.features.member import MEMBER
@@ -83,7 +82,7 @@ def create_app(settings: Settings) -> Front:
         lifespan=lifespan,
     )
     add_problem_handlers(api)
-    for router in (homepage_route.router, *_routers()):
+    for router in _routers():
         api.include_router(router)
     front = Front(api)
     return front

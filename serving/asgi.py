@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.homepage import HomepageService
-from serving.homepage_request import HomepageRequest, RequestMemo
-from serving.page_counts import PAGE_COUNTS
+from serving.homepage.page_counts import PAGE_COUNTS
+from serving.homepage.request import HomepageRequest, RequestMemo
+from serving.homepage.service import HomepageService
 from streams.errors import FixRequest
 
 PATH: Final = "/homepage"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from serving.catalogue_holder import CatalogueHolder
-from serving.impression_log import ImpressionLog
+from serving.homepage.impression_log import ImpressionLog
 from serving.models.holder import ModelHolder
 from streams.event_log.protocol import EventLog
 from streams.features.member import MEMBER

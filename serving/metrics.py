@@ -11,7 +11,7 @@ PAGES_SERVED = "marquee_pages_served"
 PAGES_DEGRADED = "marquee_pages_degraded"
 PAGE_SECONDS = "marquee_page_seconds"
 REQUESTS_REFUSED = "marquee_homepage_requests_refused"
-"""Counted in plain numbers on the request path and collected by `serving.page_counts`."""
+"""Counted in plain numbers on the request path and collected by `serving.homepage.page_counts`."""
 
 PAGE_BUILD_SECONDS = Histogram(
     "marquee_page_build_seconds", "Time to build a page: scoring, rows, diversity.", buckets=LATENCY_BUCKETS_S

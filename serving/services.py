@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serving.catalogue_holder import CatalogueHolder
-from serving.homepage import HomepageService
-from serving.impression_log import ImpressionLog
+from serving.homepage.impression_log import ImpressionLog
+from serving.homepage.page_cache import PageCache
+from serving.homepage.service import HomepageService
 from serving.ingest import Ingest
 from serving.models.holder import ModelHolder
-from serving.page_cache import PageCache
 from serving.pages.params import PageParams
 from serving.titles import SnapshotArchive, TitleBoard
 from streams.event_log.protocol import EventLog

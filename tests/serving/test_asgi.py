@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from serving import asgi
 from serving.asgi import Front
-from serving.homepage_request import MAX_QUERY_BYTES, MAX_REMEMBERED_BYTES, RequestMemo, parse_request
-from serving.page_cache import PageKey
+from serving.homepage.page_cache import PageKey
+from serving.homepage.request import MAX_QUERY_BYTES, MAX_REMEMBERED_BYTES, RequestMemo, parse_request
 from streams.errors import FixRequest
 from streams.events import is_valid_id
 from tests.serving.platform import running_platform

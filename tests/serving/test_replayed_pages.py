@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from streams.catalogue import Title, publish_titles
+from tests.serving.homepage.test_service import away, until
 from tests.serving.platform import GENRES, Platform, now_ms, running_platform
-from tests.serving.test_homepage import away, until
 from tests.serving.tiny_model import write_tiny_model
 
 pytestmark = pytest.mark.anyio

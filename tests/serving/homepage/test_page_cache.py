@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.page_cache import CachedPage, Origin, PageCache, PageKey, ttl_ms
+from serving.homepage.page_cache import CachedPage, Origin, PageCache, PageKey, ttl_ms
 from serving.pages.page import Page
 
 TTL_S = 900.0

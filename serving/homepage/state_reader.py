@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, TypeVar
 
-from serving.circuit_breaker import BreakerPolicy, CircuitBreaker
+from serving.homepage.circuit_breaker import BreakerPolicy, CircuitBreaker
 from streams.errors import MarqueeError, TryAgain
 from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone, version_of
 

@@ -10,7 +10,7 @@ import zlib
 from collections import OrderedDict
 from typing import NamedTuple
 
-from serving import page_json
+from serving.homepage import page_json
 from serving.pages.page import Page
 from serving.titles import TitleSnapshot
 
@@ -46,7 +46,7 @@ class Origin(NamedTuple):
 class CachedPage:
     """A page, ready to be served.
 
-    middle, tail: the JSON answer in pieces (see `serving.page_json`), between which go the values that differ from
+    middle, tail: the JSON answer in pieces (see `page_json`), between which go the values that differ from
     answer to answer. version: of the member's state as read (a tombstone's too). partition: of its impressions.
     seed: what it was computed with. origin: until it is first served; origin_page_id: of that first serving.
     repeat: what the impressions of later servings have in common. verified_at_ms: when the durable store was last asked

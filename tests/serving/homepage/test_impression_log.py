@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving import impression_log
-from serving.impression_log import ImpressionLog
-from serving.page_cache import CachedPage, Origin, PageKey
-from serving.page_finder import first_since
-from serving.page_id import PageIds, parse_page_id
+from serving.homepage import impression_log
+from serving.homepage.impression_log import ImpressionLog
+from serving.homepage.page_cache import CachedPage, Origin, PageKey
+from serving.homepage.page_finder import first_since
+from serving.homepage.page_id import PageIds, parse_page_id
+from serving.homepage.showing import Showing, encoded_impression, impression_of
+from serving.homepage.spool import Spool
 from serving.pages.page import Page, PageTitle, Row
-from serving.showing import Showing, encoded_impression, impression_of
-from serving.spool import Spool
 from streams.errors import FixRequest, SlowDown, TryAgain
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import Appended, EventLog, Message

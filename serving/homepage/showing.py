@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from serving.page_cache import CachedPage, Origin
+from serving.homepage.page_cache import CachedPage, Origin
 from serving.pages.page import Row
 from streams.impressions import Impression, ShownItem, ShownRow, encode_impression
 

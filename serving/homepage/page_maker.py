@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from serving import metrics
 from serving.catalogue_holder import CatalogueHolder
+from serving.homepage.page_cache import CachedPage, Origin, PageKey
+from serving.homepage.page_json import rows_json
+from serving.homepage.state_reader import MemberState
 from serving.models.holder import ModelHolder
-from serving.page_cache import CachedPage, Origin, PageKey
-from serving.page_json import rows_json
 from serving.pages.builder import PageInputs, build_page
 from serving.pages.page import Page, PageContext
 from serving.pages.params import PageParams
 from serving.pages.popular import popular_page
 from serving.pages.shelves import shelves_of
-from serving.state_reader import MemberState
 from serving.titles import TitleBoard
 from streams.errors import Corrupt, TryAgain
 from streams.features.entity_state import EntityState

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from serving.page_id import PageIdParts
+from serving.homepage.page_id import PageIdParts
 from streams.errors import FixRequest, Undeliverable
 from streams.event_log.protocol import EventLog
 from streams.impressions import Impression, decode_impression, showings_of

@@ -17,11 +17,11 @@ from typing import Final
 import msgspec
 
 from serving import metrics
-from serving.page_cache import Origin
-from serving.page_finder import find_in_log, find_in_message
-from serving.page_id import parse_page_id
-from serving.showing import Showing, encoded_impression, grouped, impression_of
-from serving.spool import Spool
+from serving.homepage.page_cache import Origin
+from serving.homepage.page_finder import find_in_log, find_in_message
+from serving.homepage.page_id import parse_page_id
+from serving.homepage.showing import Showing, encoded_impression, grouped, impression_of
+from serving.homepage.spool import Spool
 from serving.titles import TitleSnapshot
 from streams.errors import MarqueeError
 from streams.event_log.protocol import EventLog, Message

@@ -17,17 +17,17 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from serving import page_json
-from serving.homepage_request import HomepageRequest
-from serving.impression_log import ImpressionLog
-from serving.page_cache import CachedPage, PageCache, PageKey
-from serving.page_counts import PAGE_COUNTS, PageCounts, reason_code
-from serving.page_id import PageIds
-from serving.page_maker import PageMaker
+from serving.homepage import page_json
+from serving.homepage.impression_log import ImpressionLog
+from serving.homepage.page_cache import CachedPage, PageCache, PageKey
+from serving.homepage.page_counts import PAGE_COUNTS, PageCounts, reason_code
+from serving.homepage.page_id import PageIds
+from serving.homepage.page_maker import PageMaker
+from serving.homepage.request import HomepageRequest
+from serving.homepage.single_flight import SingleFlight
+from serving.homepage.state_reader import MemberState, StateReader, unavailable
 from serving.pages.ladder import descend, staleness
 from serving.pages.page import Page, Step
-from serving.single_flight import SingleFlight
-from serving.state_reader import MemberState, StateReader, unavailable
 from streams.errors import MarqueeError, SlowDown, TryAgain
 from streams.features.member import MEMBER
 from streams.stores.protocol import POSITION_BYTES, StateStore

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from serving.circuit_breaker import BreakerPolicy, CircuitBreaker
+from serving.homepage.circuit_breaker import BreakerPolicy, CircuitBreaker
 
 POLICY = BreakerPolicy(failures=3, first_open_s=1.0, max_open_s=4.0)
 

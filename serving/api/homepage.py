@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from serving.api.dependencies import ServicesDep
-from serving.homepage_request import parse_request
+from serving.homepage.request import parse_request
 from streams.events import MAX_ID_BYTES
 
 router = APIRouter(tags=["homepage"])

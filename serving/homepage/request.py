@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import parse_qsl
 
-from serving.page_cache import PageKey
+from serving.homepage.page_cache import PageKey
 from streams.errors import FixRequest
 from streams.events import MAX_ID_BYTES, is_valid_id
 

@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import REGISTRY
 
-from serving import homepage, page_maker
+from serving.homepage import page_maker
+from serving.homepage import service as homepage
 from serving.models import registry
 from serving.pages.builder import build_page
 from serving.pages.page import Page, PageTitle, Row

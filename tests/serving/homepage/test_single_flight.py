@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from serving.single_flight import SingleFlight
+from serving.homepage.single_flight import SingleFlight
 from streams.errors import SlowDown, TryAgain
 
 pytestmark = pytest.mark.anyio

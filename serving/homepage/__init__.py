@@ -1,0 +1,1 @@
+"""The path of GET /homepage: cache, ladder, single flight, the page made, and the impression that says so."""
