@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from serving.page_json import rows_json
+from serving.homepage.page_json import rows_json
 from serving.pages.builder import PageInputs, build_page
 from serving.pages.page import Page, PageContext
 from serving.ranking.model import OUTPUTS, RankingModel
