@@ -10,13 +10,14 @@ first time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
+from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
 from streams.agents.held_states import HeldStates
 from streams.agents.rebuilding import rebuild_from
 from streams.agents.refilling import HotStoreWatch
@@ -29,7 +30,7 @@ from streams.features.admission import UNKNOWN_TITLE, Admitted, admit_event
 from streams.features.member import MEMBER, member_key
 from streams.features.replay import PartitionStates
 from streams.features.title import TITLE, title_key
-from streams.positions import NOTHING, pack_position, unpack_position
+from streams.positions import pack_position
 from streams.stores.protocol import DurableStore, HistoryRow, Profile, StateStore
 from streams.topics import MEMBER_EVENTS
 
@@ -41,21 +42,6 @@ MEMBERS_HELD: Final = 2_000
 TITLES_HELD: Final = 20_000
 """Title states in memory for each partition; at 2 kB, 40 MB."""
 
-BUSY_RECORDS: Final = 500
-"""So many records since the last flush mean that more are waiting: states that change again soon are written later."""
-
-UNWRITTEN_RECORDS: Final = 20_000
-"""No more records than these (a batch over them while stores are away) wait to be written. After a crash so many fold
-again in a quarter of a second; and a title that changes ten times meanwhile is written once."""
-
-
-class DeadLetterSink(Protocol):
-    """Where records go that no retry can help."""
-
-    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected], epoch: int) -> None:
-        """Put records of one partition and epoch aside, durably; a record put twice is kept once."""
-        ...
-
 
 class Placed(NamedTuple):
     """An admitted event and its position."""
@@ -65,21 +51,23 @@ class Placed(NamedTuple):
     position: int
 
 
-@dataclass
-class _Held:
-    """What is held of one partition. taken: position of the last record taken in. written: all up to it is in both
-    stores."""
-
+@dataclass(kw_only=True)
+class _Held(Held):
     members: HeldStates
     titles: HeldStates
     fold: PartitionStates
-    taken: int = NOTHING
-    written: int = NOTHING
     rows: dict[int, HistoryRow] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
 
+    def all_written(self) -> None:
+        super().all_written()
+        self.rows.clear()
+        self.profiles.clear()
+        self.titles.written()
+        self.members.written()
 
-class FeatureAgent:
+
+class FeatureAgent(FoldingAgent[_Held]):
     """An Agent over `member-events`.
 
     catalogue_source: returns the newest catalogue; asked again when a title is not in the one at hand. epoch_of: a
@@ -102,70 +90,33 @@ class FeatureAgent:
         watch: HotStoreWatch | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        super().__init__(FoldedMarks(GROUP, durable, epoch_of), dead_letters)
         self._catalogue_source = catalogue_source
         self._hot = hot
         self._durable = durable
-        self._marks = FoldedMarks(GROUP, durable, epoch_of)
-        self._dead_letters = dead_letters
         self._bounds = members_held, titles_held
         self._watch = watch or HotStoreWatch(hot, durable)
         self._clock_ms = clock_ms
         self._catalogue: Catalogue | None = None
         self._catalogue_read_ms = 0
         self._stores = StateStores(hot, durable, rebuild_from(durable, self._newest_catalogue))
-        self._partitions: dict[TopicPartition, _Held] = {}
-        self._since_flush = 0
-        self._unwritten = 0
 
-    def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Take over partitions, each from where the durable store ends: what it lacks is folded (again)."""
-        places = list(partitions)
-        self.revoked(places)
-        return self._marks.take_over(places)
+    def _look_around(self) -> None:
+        self._watch.look()
 
-    def revoked(self, partitions: Iterable[TopicPartition]) -> None:
-        """Drop what is held for partitions that others own now."""
-        places = list(partitions)
-        self._marks.give_up(places)
-        for place in places:
-            self._partitions.pop(place, None)
+    def _hold(self, place: TopicPartition) -> _Held:
+        members = HeldStates(MEMBER, member_key, self._bounds[0])
+        titles = HeldStates(TITLE, partial(title_key, partition=place.partition), self._bounds[1])
+        return _Held(members=members, titles=titles, fold=PartitionStates(members.states, titles.states))
 
-    def process(self, batch: Batch) -> None:
-        """Fold a batch in memory; put aside what cannot be folded. May be called again with the same batch."""
-        if not batch.records:
-            return
-        if self._unwritten >= UNWRITTEN_RECORDS:
-            self.write()
-        held = self._hold(TopicPartition(batch.topic, batch.partition))
+    def _take_in(self, held: _Held, batch: Batch) -> list[Rejected]:
         admitted, rejected = self._admit(batch)
         self._load(held, admitted)
         self._fold(held, admitted)
-        if rejected:
-            self._dead_letters.put_all(batch.topic, batch.partition, rejected, batch.epoch)
-        held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
-        self._since_flush += len(batch.records)
-        self._unwritten += len(batch.records)
+        return rejected
 
-    def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:
-        """Write what is due to both stores; return the next offset of each partition up to which all is written."""
-        busy = self._since_flush >= BUSY_RECORDS
-        self._since_flush = 0
-        if not busy or self._unwritten >= UNWRITTEN_RECORDS:
-            self.write()
-        written = ((place, held.written) for place, held in self._partitions.items())
-        return {place: unpack_position(position)[1] + 1 for place, position in written if position != NOTHING}
-
-    def write(self) -> None:
-        """Write everything to both stores.
-
-        Raises TryAgain when one is away: calling again goes on. Raises Fenced when the durable one has lost what it
-        held, or a member was forgotten whose state has changed since: it is to be folded anew.
-        """
-        self._watch.look()
-        self._marks.check()
-        if not self._unwritten:
-            return
-        holders = list(self._partitions.values())
+    def _write_states(self, holders: Sequence[_Held]) -> None:
+        """Titles, then history, then members: a member's state is the witness that both are stored."""
         for held in holders:
             held.titles.write(self._stores)
         for held in holders:
@@ -173,14 +124,6 @@ class FeatureAgent:
         for held in holders:
             held.members.check_not_deleted(self._stores)
             held.members.write(self._stores)
-        self._marks.put({place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING})
-        for held in holders:
-            held.rows.clear()
-            held.profiles.clear()
-            held.titles.written()
-            held.members.written()
-            held.written = held.taken
-        self._unwritten = 0
 
     def _write_history(self, held: _Held) -> None:
         """Write history rows and profiles of the events that no stored member state covers.
@@ -193,19 +136,6 @@ class FeatureAgent:
         rows = [row for position, row in held.rows.items() if position > covered[row.member_id]]
         self._durable.append_history(rows)
         self._durable.put_profiles([held.profiles[member_id] for member_id in {row.member_id: None for row in rows}])
-
-    def close(self) -> None:
-        """Write what is held, due or not."""
-        self.write()
-
-    def _hold(self, place: TopicPartition) -> _Held:
-        held = self._partitions.get(place)
-        if held is None:
-            members = HeldStates(MEMBER, member_key, self._bounds[0])
-            titles = HeldStates(TITLE, partial(title_key, partition=place.partition), self._bounds[1])
-            held = _Held(members, titles, PartitionStates(members.states, titles.states))
-            self._partitions[place] = held
-        return held
 
     def _newest_catalogue(self) -> Catalogue:
         if self._catalogue is None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.agents.catalogue_source import CatalogueSource
-from streams.agents.feature_agent import BUSY_RECORDS, UNWRITTEN_RECORDS, FeatureAgent
+from streams.agents.feature_agent import FeatureAgent
+from streams.agents.folding_agent import BUSY_RECORDS, UNWRITTEN_RECORDS
 from streams.agents.refilling import KINDS, MARKER_KIND, HotStoreWatch
 from streams.catalogue import GRACE_MS, Catalogue, Title, publish_titles
 from streams.errors import Fenced, TryAgain, Undeliverable

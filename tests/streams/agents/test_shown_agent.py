@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.agents.feature_agent import BUSY_RECORDS
+from streams.agents.folding_agent import BUSY_RECORDS
 from streams.agents.shown_agent import ShownAgent
 from streams.errors import TryAgain
 from streams.event_log.protocol import Batch, Record, TopicPartition

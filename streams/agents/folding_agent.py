@@ -1,0 +1,135 @@
+"""What agents that fold a topic into states have in common: batches in memory, writes now and then, marks of how far.
+
+States are written in the subclass's order, the marks after them all: whatever a crash cuts off lies after the mark, and
+is folded again by whoever takes the partition over.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+from streams.agents.dead_letters import Rejected
+from streams.agents.folded_marks import FoldedMarks
+from streams.event_log.protocol import Batch, TopicPartition
+from streams.positions import NOTHING, pack_position, unpack_position
+
+BUSY_RECORDS: Final = 500
+"""So many records since the last flush mean that more are waiting: states that change again soon are written later."""
+
+UNWRITTEN_RECORDS: Final = 20_000
+"""No more records than these (a batch over them while stores are away) wait to be written. After a crash so many fold
+again in a quarter of a second; and a title that changes ten times meanwhile is written once."""
+
+
+class DeadLetterSink(Protocol):
+    """Where records go that no retry can help."""
+
+    def put_all(self, batch_topic: str, partition: int, rejected: Sequence[Rejected], epoch: int) -> None:
+        """Put records of one partition and epoch aside, durably; a record put twice is kept once."""
+        ...
+
+
+@dataclass
+class Held:
+    """What is held of one partition. taken: position of the last record taken in. written: all up to it is in both
+    stores."""
+
+    taken: int = NOTHING
+    written: int = NOTHING
+
+    def all_written(self) -> None:
+        """Note that everything taken in is in both stores."""
+        self.written = self.taken
+
+
+HeldT = TypeVar("HeldT", bound=Held)
+
+
+class FoldingAgent(ABC, Generic[HeldT]):
+    """An Agent that folds in memory; a subclass says what is held of a partition, how a batch is folded into it, and in
+    which order states are written."""
+
+    def __init__(self, marks: FoldedMarks, dead_letters: DeadLetterSink) -> None:
+        self._marks = marks
+        self._dead_letters = dead_letters
+        self._partitions: dict[TopicPartition, HeldT] = {}
+        self._since_flush = 0
+        self._unwritten = 0
+
+    def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Take over partitions, each from where the durable store ends: what it lacks is folded (again)."""
+        places = list(partitions)
+        self.revoked(places)
+        return self._marks.take_over(places)
+
+    def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        """Drop what is held for partitions that others own now."""
+        places = list(partitions)
+        self._marks.give_up(places)
+        for place in places:
+            self._partitions.pop(place, None)
+
+    def process(self, batch: Batch) -> None:
+        """Fold a batch in memory; put aside what cannot be folded. May be called again with the same batch."""
+        if not batch.records:
+            return
+        if self._unwritten >= UNWRITTEN_RECORDS:
+            self.write()
+        place = TopicPartition(batch.topic, batch.partition)
+        held = self._partitions.get(place)
+        if held is None:
+            held = self._partitions[place] = self._hold(place)
+        rejected = self._take_in(held, batch)
+        if rejected:
+            self._dead_letters.put_all(batch.topic, batch.partition, rejected, batch.epoch)
+        held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
+        self._since_flush += len(batch.records)
+        self._unwritten += len(batch.records)
+
+    def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:
+        """Write what is due to both stores; return the next offset of each partition up to which all is written."""
+        busy = self._since_flush >= BUSY_RECORDS
+        self._since_flush = 0
+        if not busy or self._unwritten >= UNWRITTEN_RECORDS:
+            self.write()
+        written = ((place, held.written) for place, held in self._partitions.items())
+        return {place: unpack_position(position)[1] + 1 for place, position in written if position != NOTHING}
+
+    def write(self) -> None:
+        """Write everything to both stores.
+
+        Raises TryAgain when one is away: calling again goes on. Raises Fenced when the durable one has lost what it
+        held, or a member was forgotten whose state has changed since: it is to be folded anew.
+        """
+        self._look_around()
+        self._marks.check()
+        if not self._unwritten:
+            return
+        holders = list(self._partitions.values())
+        self._write_states(holders)
+        self._marks.put({place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING})
+        for held in holders:
+            held.all_written()
+        self._unwritten = 0
+
+    def close(self) -> None:
+        """Write what is held, due or not."""
+        self.write()
+
+    def _look_around(self) -> None:
+        """See to the stores, whether or not there is anything to write."""
+
+    @abstractmethod
+    def _hold(self, place: TopicPartition) -> HeldT:
+        """Return what is held of a partition of which nothing is."""
+
+    @abstractmethod
+    def _take_in(self, held: HeldT, batch: Batch) -> list[Rejected]:
+        """Fold a batch, loading the states that it needs; return the records that cannot be folded."""
+
+    @abstractmethod
+    def _write_states(self, holders: Sequence[HeldT]) -> None:
+        """Write what is held to both stores, in the order that any crash leaves right."""
