@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from load_tests.chaos.champion import put_champion
 from load_tests.chaos.comparison import Comparison, compare
 from load_tests.chaos.data import chaos_dataset
 from load_tests.chaos.fleet import Fleet
@@ -31,6 +32,7 @@ SESSION_TIMEOUT_MS: Final = 3_000
 MEAN_PAUSE_S: Final = 0.8
 """Between two faults; a killed process is back at work within about this, so faults meet every phase of it."""
 CATCH_UP_TIMEOUT_S: Final = 120.0
+VISITED_MEMBERS: Final = 200
 EVENTS_PER_FAULT: Final = 1_000
 
 
@@ -55,8 +57,11 @@ def run_chaos(
     rng = random.Random(seed)
     port, events = free_port(), max(4_000, faults * EVENTS_PER_FAULT)
     rate = events / max(4.0, faults * MEAN_PAUSE_S)
+    dataset = chaos_dataset(events, seed)
+    put_champion(Settings(state=state), dataset)
     fleet = _fleet(state, port, events, seed, rate)
-    visitor = Visitor(f"http://127.0.0.1:{port}", _members(events, seed), seed)
+    members = sorted({event.member_id for event in dataset.events})[:VISITED_MEMBERS]
+    visitor = Visitor(f"http://127.0.0.1:{port}", members, seed)
     try:
         for name in VICTIMS:
             fleet.start(name)
@@ -92,10 +97,6 @@ def _fleet(state: Path, port: int, events: int, seed: int, rate: float) -> Fleet
         "MARQUEE_WAREHOUSE_FLUSH_RECORDS": "500",
     }
     return Fleet(commands, environment, state / "logs")
-
-
-def _members(events: int, seed: int) -> list[str]:
-    return sorted({event.member_id for event in chaos_dataset(events, seed).events})[:200]
 
 
 def _kill_at_random(fleet: Fleet, faults: int, rng: random.Random, say: Callable[[str], None]) -> Counter[str]:
