@@ -110,9 +110,13 @@ class TopicLog:
             return start, unpack_offset(cursor.key()) + 1
 
     def changes(self) -> int:
-        """Return a number that differs after each write by any process; much cheaper than a read."""
-        with self._handle.use() as opened:
-            return int(opened.env.info()["last_txnid"])
+        """Return a number that grows with each write by any process; much cheaper than a read.
+
+        Whatever is read afterwards includes all writes up to it: it is the number of a snapshot that readers see. (The
+        `info` of LMDB tells of a commit a moment before readers see it; who believed it could miss the last write.)
+        """
+        with self._handle.use() as opened, opened.env.begin() as transaction:
+            return int(transaction.id())
 
     def used_bytes(self) -> int:
         """Return the bytes of the pages that hold records now."""

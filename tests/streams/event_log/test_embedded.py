@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -365,3 +367,27 @@ def test_the_settings_open_a_log_with_the_platforms_topics(tmp_path: Path) -> No
 def test_an_unknown_engine_is_refused_by_the_settings_name(tmp_path: Path) -> None:
     with pytest.raises(FixRequest, match="MARQUEE_LOG_URL"):
         open_event_log(Settings(state=tmp_path, log_url="pigeon://loft"))
+
+
+def test_what_is_read_after_a_change_number_includes_every_write_up_to_it(tmp_path: Path) -> None:
+    """Another process appends one by one; a reader that sees the number of a write sees the write."""
+    log = EmbeddedLog(tmp_path / "log", sync=True)
+    log.create_topic("events", 1)
+    topic = log.topic_log("events")
+    writer = (
+        "import sys; from pathlib import Path; from streams.event_log.embedded import EmbeddedLog\n"
+        "from streams.event_log.protocol import Message\n"
+        "log = EmbeddedLog(Path(sys.argv[1]), sync=True); log.create_topic('events', 1)\n"
+        "[log.append('events', [Message(b'k', b'%d' % n)]) for n in range(60)]"
+    )
+    before = topic.changes()
+    process = subprocess.Popen([sys.executable, "-c", writer, str(tmp_path / "log")])
+    seen: dict[int, int] = {}
+    while process.poll() is None:
+        change = topic.changes()
+        seen.setdefault(change, log.end_offset("events", 0))
+    assert process.returncode == 0
+    assert len(seen) > 1
+    others = topic.changes() - before - log.end_offset("events", 0)
+    assert all(end >= change - before - others for change, end in seen.items())
+    log.close()
