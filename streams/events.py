@@ -33,6 +33,8 @@ MAX_ID_BYTES: Final = 128
 """Ids are keys of every store; LMDB, the strictest, holds keys of 511 bytes, some of which are for suffixes."""
 
 MAX_EVENT_BYTES: Final = 16 * 1024
+MIN_STARS: Final = 0.5
+MAX_STARS: Final = 5.0
 MAX_CONTEXT_ENTRIES: Final = 32
 MIN_EVENT_TIME_MS: Final = 0
 MAX_EVENT_TIME_MS: Final = 4_102_444_800_000
@@ -102,6 +104,8 @@ def check_event(event: Event) -> None:
         raise Undeliverable("bad-value", "value must be a finite number of at most 1e9 in size")
     if event.position is not None and not 0 <= event.position <= MAX_ROW_POSITION:
         raise Undeliverable("bad-value", f"position must be between 0 and {MAX_ROW_POSITION}")
+    if event.type == "rate" and not (event.value is not None and MIN_STARS <= event.value <= MAX_STARS):
+        raise Undeliverable("bad-value", f"value of a rate must be {MIN_STARS} to {MAX_STARS} stars")
     if len(event.context) > MAX_CONTEXT_ENTRIES:
         raise Undeliverable("bad-value", f"context may have {MAX_CONTEXT_ENTRIES} entries")
 

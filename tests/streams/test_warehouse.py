@@ -69,7 +69,7 @@ _texts = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), mi
 _events = st.builds(
     Event,
     event_id=_texts,
-    type=st.sampled_from(["play", "rate", "progress"]),
+    type=st.sampled_from(["play", "like", "progress"]),
     member_id=_texts,
     event_time_ms=st.integers(0, 4_000_000_000_000),
     item_id=_texts,

@@ -71,6 +71,8 @@ def test_a_batch_is_answered_event_by_event_in_order(client: httpx.Client) -> No
         ({"item_id": "nowhere"}, "unknown-title"),
         ({"item_id": None}, "malformed"),
         ({"value": 1e300}, "bad-value"),
+        ({"value": 99, "type": "rate"}, "bad-value"),
+        ({"value": None, "type": "rate"}, "bad-value"),
         ({"context": {"country": 3}}, "malformed"),
         ({"context": {str(n): "x" for n in range(40)}}, "bad-value"),
         ({"position": -1}, "bad-value"),

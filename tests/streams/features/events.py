@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import get_args
 
+import msgspec
 from hypothesis import strategies as st
 
 from streams.catalogue import Catalogue, Title
@@ -53,7 +54,13 @@ def events(members: int = 1) -> st.SearchStrategy[Event]:
         page_id=st.sampled_from([None, "p1"]),
         value=values,
         context=st.sampled_from([{}, {"country": "SE"}, {"country": "FR", "device": "tv"}]),
-    )
+    ).map(with_stars)
+
+
+def with_stars(event: Event) -> Event:
+    """Return the event; a rating with stars, as every decoded one has."""
+    stars = event.value if event.value in (0.5, 1.0, 2.5, 3.0, 4.5, 5.0) else 4.0
+    return msgspec.structs.replace(event, value=stars) if event.type == "rate" else event
 
 
 def generated(count: int, members: int, seed: int = 1, duplicates: float = 0.05) -> list[Event]:
@@ -77,7 +84,7 @@ def generated(count: int, members: int, seed: int = 1, duplicates: float = 0.05)
                 context=rng.choice([{}, {"country": "SE", "device": "tv"}]),
             )
         )
-    return made
+    return [with_stars(event) for event in made]
 
 
 def genres_of(event: Event) -> tuple[str, ...]:
