@@ -59,7 +59,8 @@ def explain_item(inputs: PageInputs, page: Page, item_id: str) -> Explanation:
     draft = start_draft(inputs)
     row = draft.shelves.index.order.rows.get(item_id)
     if row is None:
-        return Explanation(item_id, "unknown-title", f"No title {item_id} was in the catalogue when the page was made.")
+        sentence = f"No title with the id {item_id} was in the catalogue when the page was made."
+        return Explanation(item_id, "unknown-title", sentence)
     found = _find(page, item_id)
     if found is not None:
         return _shown(draft, row, *found)

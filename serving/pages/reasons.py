@@ -14,6 +14,9 @@ SPOKEN_COUNT: Final = 3
 """Fewer plays than this are no recommendation."""
 
 _LIKED_STARS: Final = 3.5
+OFTEN_EVENTS: Final = 5
+"""Nobody does a thing often who has done four things."""
+
 _VERBS: Final = {"like": "liked", "list_add": "saved", "complete": "finished"}
 
 
@@ -81,17 +84,21 @@ def progress(watched_s: float, duration_s: int) -> str:
     return f"Continue: {minutes} of {duration_s // 60} min" if duration_s >= 60 else f"Continue: {minutes} min in"
 
 
-def genre_watched(genre: str) -> str:
-    """Return why a title or row of a genre is there."""
-    return f"You often watch {genre}"
+def genre_watched(genre: str, events: int) -> str:
+    """Return why a title or row of a genre is there, for a member with so many events in their history.
+
+    >>> genre_watched("Comedy", 40), genre_watched("Comedy", 1)
+    ('You often watch Comedy', 'You watched Comedy')
+    """
+    return f"You often watch {genre}" if events >= OFTEN_EVENTS else f"You watched {genre}"
 
 
 def popular(weekly: float, period: str) -> str:
-    """Return why a popular title is there; `weekly`: plays and the like in the last seven days.
+    """Return why a popular title is there; `weekly`: plays and good ratings in the last seven days.
 
     >>> popular(34.0, "this week"), popular(0.0, "this year"), popular(0.0, "all-time favourites")
-    ('Popular this week: 34 plays', 'Popular this year', 'An all-time favourite')
+    ('Popular this week: 34 plays and ratings', 'Popular this year', 'An all-time favourite')
     """
     if weekly >= SPOKEN_COUNT:
-        return f"Popular this week: {weekly:.0f} plays"
+        return f"Popular this week: {weekly:.0f} plays and ratings"
     return "An all-time favourite" if period.startswith("all") else f"Popular {period}"

@@ -39,7 +39,7 @@ def top_picks(draft: Draft) -> None:
     candidates = draft.best(draft.ranked, params.diversity_depth)
     rows = spread(candidates, draft.shelves.index.genre_numbers, params.row_size, params.genre_cap)
     if draft.enough(rows):
-        reason = f"Ranked for you by your last {len(draft.taste.history)} moments here"
+        reason = "Ranked for you by what you did here lately"
         why = top_pick_reasons(draft, rows)
         draft.add(DraftRow("top_picks", "top_picks", "Top picks for you", reason, draft.value_of(rows), rows, why))
 
@@ -92,7 +92,7 @@ def _of_genre(draft: Draft, number: int) -> list[int]:
 
 
 def _add_genre(draft: Draft, genre: str, rows: list[int], favourite: bool) -> None:
-    reason = reasons.genre_watched(genre) if favourite else f"Popular in {genre}"
+    reason = reasons.genre_watched(genre, len(draft.taste.history)) if favourite else f"Popular in {genre}"
     why = [reason] * len(rows) if favourite else popular_reasons(draft, rows)
     draft.add(DraftRow(f"genre:{genre}", "genre", genre, reason, draft.value_of(rows), rows, why))
 

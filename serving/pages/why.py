@@ -31,7 +31,10 @@ def top_pick_reasons(draft: Draft, rows: Sequence[int]) -> list[str]:
     shown true of this member, else whatever can."""
     source_of = _source_of(draft)
     genres = draft.shelves.index.genres
-    favourites = {number: reasons.genre_watched(genres[number]) for number in draft.taste.favourite_genres[:FAVOURITES]}
+    events = len(draft.taste.history)
+    favourites = {
+        number: reasons.genre_watched(genres[number], events) for number in draft.taste.favourite_genres[:FAVOURITES]
+    }
     return [
         _reason(draft, row, claim, source, favourites)
         for row, claim, source in zip(rows, _claims(draft, rows), source_of[rows].tolist(), strict=True)

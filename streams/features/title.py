@@ -16,7 +16,6 @@ from streams.features.click_through import click_through
 from streams.features.entity_state import EntityState
 from streams.features.first_event import FirstEvent
 from streams.features.popularity import Popularity
-from streams.features.strength import POSITIVE_TYPES
 from streams.features.trend import Trend
 from streams.features.view import View
 from streams.features.windowed_count import DAY_MS, MONTH, WindowedCount
@@ -27,7 +26,7 @@ PARTITION_BYTES: Final = 2
 
 HALF_LIVES_MS: Final = tuple((f"{days}d", days * DAY_MS) for days in (1, 7, 30, 90, 365))
 
-_COUNT = WindowedCount(counted=tuple(sorted(POSITIVE_TYPES)), positive_only=True)
+_COUNT = WindowedCount(counted=("play", "rate"), positive_only=True)
 _CLICKS = WindowedCount(counted=("click", "play"), windows=(MONTH,), from_page_only=True)
 _SHOWN = WindowedCount(counted=("view",))
 
