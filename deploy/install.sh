@@ -8,6 +8,7 @@ python=$1 venv=$2 lock=$3
     exit 1
 }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+echo "Installing into $venv, once for each change of $lock" >&2
 pip="$venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes"
 [ -x "$venv/bin/uv" ] || $pip --upgrade -r deploy/bootstrap.lock
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r "$lock"

@@ -34,6 +34,8 @@ LATER: Final = ("pages",)
 """What can be done while they do: pages computed ahead are only for bad times."""
 GENERATED: Final = "generated"
 LINE_WIDTH: Final = 60
+MEANWHILE_S: Final = 0.1
+"""A step that took less was done beside the others: its own time is not known."""
 
 
 def source_of(data: Path | None) -> str:
@@ -128,11 +130,15 @@ class SetUp:
 
     def _step(self, name: str, step: Callable[[_Bar], str], progress: Progress) -> None:
         started_s = time.monotonic()
+        if not self._console.is_terminal:
+            self._console.print(f"  {name:<10} …", highlight=False)
         task = progress.add_task(name, total=None, note="")
         result = step(_Bar(progress, task))
         progress.remove_task(task)
         self._folder.finish(name, result)
-        self._console.print(f"  {name:<10} {result} [dim]({time.monotonic() - started_s:.1f} s)[/dim]", highlight=False)
+        seconds = time.monotonic() - started_s
+        took = f"{seconds:.1f} s" if seconds >= MEANWHILE_S else "meanwhile"
+        self._console.print(f"  {name:<10} {result.removeprefix(f'{name} ')} [dim]({took})[/dim]", highlight=False)
 
     def _append(self, bar: _Bar) -> str:
         bar.note("reading")

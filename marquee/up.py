@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -114,7 +115,16 @@ def _announce(settings: Settings, console: Console, missing: str | None, seconds
     if member is not None:
         console.print(f"  open   {address}/?member_id={member}", markup=False, highlight=False)
         console.print(f"  fetch  curl '{address}/homepage?member_id={member}'", markup=False, highlight=False)
-    console.print("  more   marquee simulate, marquee status; Ctrl-C stops everything", markup=False, highlight=False)
+    marquee = _command(settings)
+    console.print(f"  try    {marquee} simulate --url {address}", markup=False, highlight=False)
+    console.print(f"  watch  {marquee} status   (Ctrl-C here stops everything)", markup=False, highlight=False)
+
+
+def _command(settings: Settings) -> str:
+    """Return how to call this platform's `marquee` from the current folder."""
+    command = Path(sys.prefix) / "bin" / "marquee"
+    here = command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command
+    return str(here) if settings.state == Settings.model_fields["state"].default else f"{here} --state {settings.state}"
 
 
 def _someone(settings: Settings) -> str | None:

@@ -12,11 +12,12 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.homepage.page_counts import PAGE_COUNTS
-from serving.homepage.request import HomepageRequest, RequestMemo
+from serving.homepage.request import RequestMemo
 from serving.homepage.service import HomepageService
 from streams.errors import FixRequest
 
 PATH: Final = "/homepage"
+METHODS: Final = frozenset({"GET", "HEAD"})
 MAX_REQUESTS: Final = 512
 """Requests in work beside homepages (those have deadlines): ten times the threads that could work on them."""
 
@@ -43,6 +44,10 @@ class Front:
         if scope["type"] != "http":
             await self.api(scope, receive, send)
         elif scope["path"] == PATH and self.homepage is not None:
+            if scope["method"] not in METHODS:
+                detail = f"{scope['method']} is not allowed here"
+                await send_problem(send, 405, detail, (b"allow", b"GET, HEAD"), fix="use GET")
+                return
             try:
                 request = self._requests.parse(scope["query_string"])
             except FixRequest as error:
@@ -53,17 +58,11 @@ class Front:
                 body = self.homepage.hit(request, time.time_ns() // 1_000_000)
                 await _send(send, 200, _JSON, body or await self.homepage.serve(request))
             else:
-                await self._other_method(self.homepage, request, scope["method"], send)
+                await _send(send, 200, _JSON, await self.homepage.serve(request, shown=False), is_head=True)
         elif scope["path"] in UNBOUNDED:
             await self.api(scope, receive, send)
         else:
             await self._bounded(scope, receive, send)
-
-    async def _other_method(self, homepage: HomepageService, request: HomepageRequest, method: str, send: Send) -> None:
-        if method == "HEAD":
-            await _send(send, 200, _JSON, await homepage.serve(request, shown=False), is_head=True)
-        else:
-            await send_problem(send, 405, f"{method} is not allowed here", (b"allow", b"GET, HEAD"), fix="use GET")
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._in_work >= MAX_REQUESTS:

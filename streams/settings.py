@@ -10,8 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.errors import FixRequest
 
 
 class Settings(BaseSettings):
@@ -73,5 +75,10 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
-    """Return the process's settings, read from the environment once."""
-    return Settings()
+    """Return the process's settings, read from the environment once. Raises FixRequest for one that cannot be."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"MARQUEE_{str(first['loc'][0]).upper()}"
+        raise FixRequest(name, f"{first['input']!r} cannot be: {first['msg']}") from None

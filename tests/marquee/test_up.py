@@ -86,14 +86,14 @@ def test_a_platform_sets_itself_up_survives_kills_and_starts_again(tmp_path: Pat
     data = write_movielens(tmp_path / "data")
     state = tmp_path / "state"
     with platform(state, "--data", str(data)) as up:
-        up.wait_until_said("  history ")
+        up.wait_until_said(" titles from ")
         up.process.kill()
     with platform(state) as up:
         up.wait_until_said("Marquee serves at")
         assert "not all is well" not in up.said()
         home = up.get("/homepage?member_id=7")
         assert (home["served"]["step"], bool(home["rows"])) == ("fresh", True)
-        up.wait_until_said("  pages ")
+        up.wait_until_said(" pages computed")
         assert set(up.children()) == {"features", "sink", "serve"}
         _kill_and_see_it_come_back(up, "serve")
         _kill_and_see_it_come_back(up, "features")
