@@ -72,6 +72,6 @@ def write_plot(results: Sequence[SplitResult], path: Path) -> None:
     axes.set_xlabel("share of the events before the split")
     axes.set_ylabel("NDCG@10, mean per member")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize="small", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
