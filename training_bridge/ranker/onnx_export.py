@@ -15,7 +15,7 @@ from training_bridge.ranker.history import MAX_STRENGTH, MIN_STRENGTH, REPELLING
 from training_bridge.ranker.item_table import ItemTable
 from training_bridge.ranker.onnx_graph import GraphBuilder
 from training_bridge.ranker.scoring import part_matrix
-from training_bridge.ranker.signals import DAY_S, PARTS, POPULARITY_FLOOR, YEAR_FLOOR, release_age_signals
+from training_bridge.ranker.signals import DAY_S, PARTS, POPULARITY_FLOOR, YEAR_FLOOR, release_age_signals, year_mix
 from training_bridge.ranker.weights import RankerWeights
 
 MAX_INT16 = 32_767
@@ -159,7 +159,8 @@ class _RankerGraph:
             axis=0,
         )
         near = self.g.log_ratio(self.g.node("MatMul", self._row(share), rows), YEAR_FLOOR)
-        return self.g.node("Gather", near, self.g.constant(self.tables.title_year.astype(np.int64)), axis=1)
+        mixed = self.g.node("MatMul", near, self.g.constant(year_mix(self.tables)))
+        return self.g.node("Gather", mixed, self.g.constant(self.tables.title_year.astype(np.int64)), axis=1)
 
     def _release_age(self) -> list[str]:
         return [self.g.constant(signal) for signal in release_age_signals(self.tables)]

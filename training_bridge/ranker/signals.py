@@ -1,6 +1,7 @@
 """The signals: what each source says of each title, before the combiner weighs them.
 
-Every signal is 0 for a title of which its source knows nothing, so that a title's parts can be read as reasons.
+Every signal is 0 for a title of which its source knows nothing, so that a title's parts can be read as reasons. The
+signals of era are the exception: the mean over dated titles for one without a year, since 0 would be an extreme.
 """
 
 from __future__ import annotations
@@ -117,13 +118,24 @@ def genre_signal(tables: ItemTables, config: RankerConfig, history: DistinctHist
 
 
 def year_signal(tables: ItemTables, config: RankerConfig, history: DistinctHistory) -> NDArray[np.float32]:
-    """Return float32 [B, V]: the log of how near the title's release year is to those of the history."""
+    """Return float32 [B, V]: the log of how near the title's release year is to those of the history, the mean of that
+    over dated titles for one without a year."""
     weight = shares(history_weights(history, config.content_history_power))
     row, column = np.nonzero(history.counts)
     years = np.zeros((len(weight), len(tables.year_closeness)), np.float32)
     np.add.at(years, (row, tables.title_year[history.title[row, column]]), weight[row, column])
     near = np.log(np.maximum(years @ tables.year_closeness, 0) / np.float32(YEAR_FLOOR) + 1)
-    return np.asarray(near[:, tables.title_year], np.float32)
+    return np.asarray((near @ year_mix(tables))[:, tables.title_year], np.float32)
+
+
+def year_mix(tables: ItemTables) -> NDArray[np.float32]:
+    """Return float32 [Y, Y]: what a year takes of each year's signal, in columns. Known years take their own, the
+    unknown one the mean over dated titles (its own where there are none)."""
+    mix = np.eye(len(tables.year_closeness), dtype=np.float32)
+    if tables.dated.any():
+        dated = np.bincount(tables.title_year[tables.dated], minlength=len(mix)) / tables.dated.sum()
+        mix[:, tables.title_year[~tables.dated]] = dated[:, None]
+    return mix
 
 
 def release_age_signals(tables: ItemTables) -> list[NDArray[np.float32]]:
@@ -133,7 +145,14 @@ def release_age_signals(tables: ItemTables) -> list[NDArray[np.float32]]:
     """
     log_age = np.log1p(tables.release_age_years)
     past = np.maximum(log_age - np.float32(CLASSIC_LOG_YEARS), 0)
-    return [log_age[None], past[None]]
+    return [neutral_if_undated(signal, tables.dated)[None] for signal in (log_age, past)]
+
+
+def neutral_if_undated(signal: NDArray[np.float32], dated: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return float32 [V]: the signal, with its mean over dated titles for the others (unchanged if none is)."""
+    if not dated.any():
+        return signal
+    return np.where(dated, signal, signal[dated].mean()).astype(np.float32)
 
 
 def popularity_signals(counts: NDArray[np.float32]) -> list[NDArray[np.float32]]:

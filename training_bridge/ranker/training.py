@@ -19,7 +19,7 @@ from training_bridge.ranker.item_table import table_of
 from training_bridge.ranker.live_state import DAY_MS, MEMBER_FEATURES, live_states, title_features
 from training_bridge.ranker.samples import draw_candidates, draw_odds, limit_per_member, predictable_positions
 from training_bridge.ranker.signals import compute_signals, never_negative, signal_parts
-from training_bridge.ranker.titles_meta import TitlesMeta
+from training_bridge.ranker.titles_meta import UNKNOWN_YEAR, TitlesMeta
 from training_bridge.ranker.transitions import transition_probabilities
 from training_bridge.ranker.weights import ItemTables, RankerWeights
 
@@ -75,6 +75,7 @@ def build_tables(log: Interactions, meta: TitlesMeta, now_ms: int, config: Ranke
         title_year=title_year,
         year_closeness=year_closeness(years, config.year_scale),
         release_age_years=release_age_years(meta, now_ms),
+        dated=meta.year != UNKNOWN_YEAR,
     )
 
 

@@ -17,7 +17,7 @@ class ItemTables:
     """What the item-item estimators learned and what the catalogue says: all of the ranker but the combiner, V titles.
 
     genre_vectors: float32 [V, G]. title_year: int32 [V], position among Y years. year_closeness: float32 [Y, Y].
-    release_age_years: float32 [V], when the tables were built.
+    release_age_years: float32 [V], when the tables were built. dated: bool [V], whether the release year is known.
     """
 
     similar: ItemTable
@@ -26,6 +26,7 @@ class ItemTables:
     title_year: NDArray[np.int32]
     year_closeness: NDArray[np.float32]
     release_age_years: NDArray[np.float32]
+    dated: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
