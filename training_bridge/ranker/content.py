@@ -38,12 +38,7 @@ def year_closeness(years: NDArray[np.int32], scale: float) -> NDArray[np.float32
 
 
 def release_age_years(meta: TitlesMeta, now_ms: int) -> NDArray[np.float32]:
-    """Return the years from 1 January of the release year to now, float32 [V], at least 0.
-
-    A title of unknown year is as old as the others are (the mean of log(1 + years)): it is not new because nobody wrote
-    down its year. 0 where no year is known.
-    """
+    """Return the years from 1 January of the release year to now, float32 [V], at least 0; 0 for an unknown year, in
+    whose place the signals put the mean of the others."""
     age = np.maximum(1970.0 + now_ms / YEAR_MS - meta.year, 0.0)
-    known = meta.year != UNKNOWN_YEAR
-    typical = np.expm1(np.log1p(age[known]).mean()) if known.any() else 0.0
-    return np.where(known, age, typical).astype(np.float32)
+    return np.where(meta.year == UNKNOWN_YEAR, 0.0, age).astype(np.float32)
