@@ -121,3 +121,13 @@ def test_states_of_partitions_merge_to_the_state_of_all() -> None:
 
     assert TITLE.result(merged, NOW_MS) == pytest.approx(TITLE.result(both.titles["t"], NOW_MS))
     assert TITLE.merge([]) == TITLE.initialize()
+
+
+def test_a_title_counts_choices_to_watch_and_neither_looks_nor_bad_ratings() -> None:
+    states = PartitionStates()
+    kinds = [("view", None), ("click", None), ("play", None), ("progress", 60.0), ("list_add", None), ("like", None)]
+    for number, (kind, value) in enumerate([*kinds, ("rate", 4.0), ("rate", 2.0)]):
+        states.fold_event(Event(f"e{number}", kind, "m", NOW_MS, "t", value=value), (), FIRST + number)
+    values = title_features(states.titles["t"], None, NOW_MS)
+    assert [values[f"count:{window}"] for window in ("1d", "7d", "30d")] == [2.0, 2.0, 2.0]
+    assert values["popularity:1d"] == pytest.approx(7.0)
