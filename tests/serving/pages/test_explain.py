@@ -93,7 +93,9 @@ def test_a_disliked_and_an_unknown_title_say_so() -> None:
     inputs = PLACE.inputs(state)
     page = build_page(inputs)
     assert explain(inputs, page, "t2").status == "disliked"
-    assert explain(inputs, page, "nothing").status == "unknown-title"
+    unknown = explain(inputs, page, "nothing")
+    assert unknown.status == "unknown-title"
+    assert unknown.sentence == "No title with the id nothing was in the catalogue when the page was made."
 
 
 def test_a_title_that_the_model_does_not_know_says_so() -> None:
