@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-BUILDER_VERSION: Final = 1
+BUILDER_VERSION: Final = 2
 """Raised whenever the same inputs and parameters would give another page."""
 
 DAY_MS: Final = 86_400_000

@@ -9,21 +9,30 @@ from streams.features.history import HistoryEntry
 PICKED: Final = "Picked for you"
 NEW: Final = "Hardly anyone has watched it yet"
 TRY: Final = "Rarely shown so far: is it for you?"
+CHANGE: Final = "For a change: is it for you?"
+"""For when nothing has been shown much: then no title is rare."""
 
 SPOKEN_COUNT: Final = 3
 """Fewer plays than this are no recommendation."""
 
-_LIKED_STARS: Final = 3.5
-OFTEN_EVENTS: Final = 5
-"""Nobody does a thing often who has done four things."""
+_LIKED_STARS: Final = 4.0
+_WATCHED_STARS: Final = 3.0
+"""From here to below _LIKED_STARS a rating is no praise, only a sign of having watched."""
+OFTEN_TITLES: Final = 5
+"""Nobody does a thing often who has done it four times. Titles, as one of them makes several events."""
 
 _VERBS: Final = {"like": "liked", "list_add": "saved", "complete": "finished"}
 
 
 def verb(entry: HistoryEntry) -> str:
-    """Return what the member did with a title they took to, in the past tense."""
+    """Return what the member did with a title they took to, in the past tense.
+
+    >>> [verb(HistoryEntry("1", "rate", 0, stars)) for stars in (4.0, 3.5, 3.0, 2.5)]
+    ['liked', 'watched', 'watched', 'rated']
+    """
     if entry.type == "rate":
-        return "liked" if (entry.value or 0.0) >= _LIKED_STARS else "rated"
+        stars = entry.value or 0.0
+        return "liked" if stars >= _LIKED_STARS else "watched" if stars >= _WATCHED_STARS else "rated"
     return _VERBS.get(entry.type, "watched")
 
 
@@ -84,13 +93,15 @@ def progress(watched_s: float, duration_s: int) -> str:
     return f"Continue: {minutes} of {duration_s // 60} min" if duration_s >= 60 else f"Continue: {minutes} min in"
 
 
-def genre_watched(genre: str, events: int) -> str:
-    """Return why a title or row of a genre is there, for a member with so many events in their history.
+def genre_watched(genre: str, titles: int) -> str:
+    """Return why a title or row of a genre is there, for a member who lately watched so many titles of it.
 
-    >>> genre_watched("Comedy", 40), genre_watched("Comedy", 1)
-    ('You often watch Comedy', 'You watched Comedy')
+    >>> genre_watched("Comedy", 5), genre_watched("Comedy", 1), genre_watched("Comedy", 0)
+    ('You often watch Comedy', 'You watched Comedy', 'You showed interest in Comedy')
     """
-    return f"You often watch {genre}" if events >= OFTEN_EVENTS else f"You watched {genre}"
+    if titles >= OFTEN_TITLES:
+        return f"You often watch {genre}"
+    return f"You watched {genre}" if titles else f"You showed interest in {genre}"
 
 
 def popular(weekly: float, period: str) -> str:

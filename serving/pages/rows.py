@@ -92,7 +92,8 @@ def _of_genre(draft: Draft, number: int) -> list[int]:
 
 
 def _add_genre(draft: Draft, genre: str, rows: list[int], favourite: bool) -> None:
-    reason = reasons.genre_watched(genre, len(draft.taste.history)) if favourite else f"Popular in {genre}"
+    watched = int(draft.taste.watched[draft.shelves.index.genres.index(genre)])
+    reason = reasons.genre_watched(genre, watched) if favourite else f"Popular in {genre}"
     why = [reason] * len(rows) if favourite else popular_reasons(draft, rows)
     draft.add(DraftRow(f"genre:{genre}", "genre", genre, reason, draft.value_of(rows), rows, why))
 
@@ -148,6 +149,7 @@ def explore(draft: Draft) -> None:
     drawn = _alternate(good, fresh)
     if len(drawn) >= params.row_min:
         new_rows = {one.row for one in fresh}
+        known = reasons.TRY if draft.shelves.much_shown else reasons.CHANGE
         draft.add(
             DraftRow(
                 row_id="explore",
@@ -156,7 +158,7 @@ def explore(draft: Draft) -> None:
                 reason="Titles that few members have been shown, drawn by chance",
                 value=float(EXAMINED[: len(drawn)] @ [one.mean_worth for one in drawn]),
                 rows=[one.row for one in drawn],
-                reasons=[reasons.NEW if one.row in new_rows else reasons.TRY for one in drawn],
+                reasons=[reasons.NEW if one.row in new_rows else known for one in drawn],
                 propensities=[one.propensity for one in drawn],
             )
         )

@@ -21,6 +21,9 @@ LIST_LENGTH: Final = 600
 POPULAR_TITLES: Final = 200
 """A member may be told that one of the first so many is popular."""
 
+MUCH_SHOWN: Final = 1_000
+"""Showings in 30 days, some ten pages' worth, and at least one for each title: before that every title is rare."""
+
 CLOCKS: Final = (("7d", "this week"), ("30d", "this month"), ("90d", "this season"), ("365d", "this year"))
 """Half-lives of popularity and how a member would say them, the shortest first."""
 ALL_TIME: Final = "all-time favourites"
@@ -56,7 +59,8 @@ class Shelves:
     popular: by `popularity` float32 [T], whose clock the member would call `period`; is_popular: bool [T], the first
     POPULAR_TITLES of them. trending: titles in demand in the trending_period ("this week"), those on the rise first.
     newest: titles that need showing, the least shown first. explorable: bool [T].
-    weekly: float32 [T], plays and the like of the last seven days.
+    weekly: float32 [T], plays and good ratings of the last seven days. much_shown: whether so much was shown in 30 days
+    that a title can be rare among them.
     """
 
     snapshot: TitleSnapshot
@@ -71,6 +75,7 @@ class Shelves:
     explorable: Mask
     is_popular: Mask
     weekly: NDArray[np.float32]
+    much_shown: bool
     genre_order: Sequence[int]
     """Genre numbers, the most popular first."""
 
@@ -142,6 +147,7 @@ def stock(index: TitleIndex, snapshot: TitleSnapshot, params: PageParams) -> She
         explorable=explorable,
         is_popular=is_popular,
         weekly=weekly,
+        much_shown=bool(shown.sum() >= max(MUCH_SHOWN, len(index))),
         genre_order=np.argsort(-(index.flags @ popularity), kind="stable").tolist(),
     )
 

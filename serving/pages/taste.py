@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from streams.features.entity_state import EntityState
 from streams.features.history import HistoryEntry
 from streams.features.member import MEMBER, disliked, history, in_progress, seen
 from streams.features.strength import strength
+
+_WATCHING: Final = frozenset({"play", "progress", "complete", "rate", "like"})
+"""Events of who has watched a title; who looks at it or saves it has not."""
 
 
 class Source(NamedTuple):
@@ -37,6 +40,7 @@ class Taste:
     """A member as a page sees them. closed: rows (some perhaps twice) that are not to be recommended: seen or disliked.
 
     history, sources, begun: newest first. affinity: float64 [G], against the strongest (1), 0 for genres never met.
+    watched: int [G], the titles of a genre that the member watched and did not dislike, as far as the history goes.
     """
 
     history: Sequence[HistoryEntry]
@@ -44,6 +48,7 @@ class Taste:
     sources: Sequence[Source]
     begun: Sequence[Begun]
     affinity: NDArray[np.float64]
+    watched: NDArray[np.intp]
 
     @property
     def favourite_genres(self) -> list[int]:
@@ -56,7 +61,9 @@ class Taste:
 def read_taste(state: EntityState | None, index: TitleIndex, params: PageParams, now_ms: int) -> Taste:
     """Return what a state says of its member; a member without a state has no taste yet."""
     if state is None:
-        return Taste((), np.empty(0, np.intp), (), (), np.zeros(len(index.genres)))
+        return Taste(
+            (), np.empty(0, np.intp), (), (), np.zeros(len(index.genres)), np.zeros(len(index.genres), np.intp)
+        )
     refused = set(disliked(state))
     entries = history(state)
     return Taste(
@@ -65,6 +72,7 @@ def read_taste(state: EntityState | None, index: TitleIndex, params: PageParams,
         _sources(entries, refused, index, params),
         _begun(state, refused, index, params, now_ms),
         _affinity(state, index, now_ms),
+        _watched(entries, refused, index),
     )
 
 
@@ -82,6 +90,22 @@ def _affinity(state: EntityState, index: TitleIndex, now_ms: int) -> NDArray[np.
     values = np.array(MEMBER.vector_plan(names).values(state, now_ms), np.float64)
     strongest = np.abs(values).max(initial=0.0)
     return values / strongest if strongest > 0 else values
+
+
+def _watched(entries: Sequence[HistoryEntry], refused: set[str], index: TitleIndex) -> NDArray[np.intp]:
+    """Return int [G]: how many titles of each genre were watched with an event that speaks for them."""
+    rows = index.order.rows
+    taken = {
+        rows[entry.item_id]
+        for entry in entries
+        if entry.type in _WATCHING
+        and entry.item_id in rows
+        and entry.item_id not in refused
+        and strength(entry.type, entry.value) > 0
+    }
+    return (
+        np.asarray(index.flags[:, list(taken)].sum(axis=1), np.intp) if taken else np.zeros(len(index.genres), np.intp)
+    )
 
 
 def _sources(entries: Sequence[HistoryEntry], refused: set[str], index: TitleIndex, params: PageParams) -> list[Source]:

@@ -31,9 +31,10 @@ def top_pick_reasons(draft: Draft, rows: Sequence[int]) -> list[str]:
     shown true of this member, else whatever can."""
     source_of = _source_of(draft)
     genres = draft.shelves.index.genres
-    events = len(draft.taste.history)
+    taste = draft.taste
     favourites = {
-        number: reasons.genre_watched(genres[number], events) for number in draft.taste.favourite_genres[:FAVOURITES]
+        number: reasons.genre_watched(genres[number], int(taste.watched[number]))
+        for number in taste.favourite_genres[:FAVOURITES]
     }
     return [
         _reason(draft, row, claim, source, favourites)
