@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.events import Event
+from streams.events import Event, EventType
 from streams.features.click_through import click_through
 from streams.features.entity_state import EntityState
 from streams.features.member import MEMBER, SESSION_GAP_MS
@@ -125,7 +125,14 @@ def test_states_of_partitions_merge_to_the_state_of_all() -> None:
 
 def test_a_title_counts_choices_to_watch_and_neither_looks_nor_bad_ratings() -> None:
     states = PartitionStates()
-    kinds = [("view", None), ("click", None), ("play", None), ("progress", 60.0), ("list_add", None), ("like", None)]
+    kinds: list[tuple[EventType, float | None]] = [
+        ("view", None),
+        ("click", None),
+        ("play", None),
+        ("progress", 60.0),
+        ("list_add", None),
+        ("like", None),
+    ]
     for number, (kind, value) in enumerate([*kinds, ("rate", 4.0), ("rate", 2.0)]):
         states.fold_event(Event(f"e{number}", kind, "m", NOW_MS, "t", value=value), (), FIRST + number)
     values = title_features(states.titles["t"], None, NOW_MS)
