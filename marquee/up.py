@@ -15,7 +15,7 @@ from types import FrameType
 from rich.console import Console
 
 from marquee import commands
-from marquee.set_up import LATER, NEEDED, SetUp
+from marquee.set_up import LATER, NEEDED, SetUp, check_dataset
 from marquee.state_folder import LOGS, StateFolder
 from marquee.supervisor import Supervisor
 from marquee.waiting import wait_until_ready
@@ -30,6 +30,8 @@ def run_platform(settings: Settings, data: Path | None) -> None:
     """Run the platform until Ctrl-C or SIGTERM. Raises FixRequest or TryAgain when it cannot be started."""
     console = Console(soft_wrap=True)
     folder = StateFolder(settings)
+    if not folder.is_marked():
+        check_dataset(data)  # before anything is made
     folder.claim()
     with folder.lock():
         check_port(settings.host, settings.port)

@@ -107,6 +107,7 @@ def test_up_refuses_data_that_are_none(tmp_path: Path) -> None:
     done = marquee("--state", str(tmp_path / "state"), "up", "--port", str(free_port()), "--data", str(tmp_path))
     assert done.returncode == 1
     assert "it holds neither MovieLens' ratings.csv nor KuaiRand's log_*.csv" in done.stderr
+    assert not (tmp_path / "state").exists()
 
 
 def free_port() -> int:
