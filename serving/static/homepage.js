@@ -52,7 +52,7 @@ function rowElement(row, before) {
 
 function card(item, row, position, before) {
   const isNew = before && !before.has(item.item_id);
-  const li = element("li", { class: isNew ? "card new" : "card", "data-item": item.item_id });
+  const li = element("li", { class: isNew ? "card new" : "card", "data-item": item.item_id, title: `item id ${item.item_id}` });
   const poster = element("div", { class: "poster" });
   poster.style.setProperty("--hue", hue(item.genres[0] ?? "") + (hue(item.title) % 50));
   poster.append(element("strong", {}, item.title), element("small", {}, [item.year || "", ...item.genres.slice(0, 2)].filter(Boolean).join(" · ")));
@@ -65,7 +65,7 @@ function card(item, row, position, before) {
   const ask = element("button", { type: "button", class: "ask", "aria-label": `why ${item.title}`, title: "why?" }, "?");
   ask.addEventListener("click", () => explain(item.item_id, item.title));
   actions.append(ask);
-  li.append(poster, element("div", { class: "why" }, item.reason), actions);
+  li.append(poster, element("div", { class: item.reason === row.reason ? "why same" : "why" }, item.reason), actions);
   return li;
 }
 
@@ -98,6 +98,7 @@ async function pageIncluding(offset, started) {
 
 async function explain(itemId, title) {
   const body = $("why-body");
+  title ||= page.rows.flatMap((row) => row.items).find((item) => item.item_id === itemId)?.title;
   $("why-title").textContent = title ? `Why “${title}”?` : `Why (not) title ${itemId}?`;
   body.textContent = "…";
   if (!$("why").open) $("why").showModal();
