@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.errors import FixRequest
@@ -25,10 +26,13 @@ class Settings(BaseSettings):
     """The one folder of everything that embedded engines keep."""
 
     log_url: str = "embedded:log"
+    """Or `kafka://host:9092,host:9092/prefix`; the prefix, if any, goes before every topic and group."""
     hot_url: str = "embedded:hot"
+    """Or `redis://host:6379/0`, `rediss://` with TLS, `redis+cluster://host:7000,host:7001`; `?prefix=` before keys."""
     durable_url: str = "sqlite:durable.db"
+    """Or `cassandra://host:9042,host/keyspace`."""
     sql_url: str = "sqlite:marquee.db"
-    """Catalogue, registry, runs: everything relational."""
+    """Catalogue, registry, runs: everything relational. Or `postgresql://user@host:5432/database`."""
     warehouse_url: str = "file:warehouse"
     blobs_url: str = "file:blobs"
     """Content-addressed artifacts (models, snapshots)."""
@@ -43,6 +47,40 @@ class Settings(BaseSettings):
     hot_max_bytes: int = Field(default=8 << 30, ge=1 << 20)
     session_timeout_ms: int = Field(default=6_000, ge=500)
     """A consumer that does not poll for this long loses its partitions."""
+
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password: SecretStr = SecretStr("")
+    kafka_ca_file: Path | None = None
+    kafka_cert_file: Path | None = None
+    kafka_key_file: Path | None = None
+    kafka_replication: int = Field(default=1, ge=1, le=16)
+    """Copies of each partition of the topics that are created; 3 on a cluster that may lose a broker."""
+    kafka_request_timeout_ms: int = Field(default=5_000, ge=100)
+    kafka_buffer_bytes: int = Field(default=32 << 20, ge=1 << 20)
+    """What appends may hold in memory while brokers are slow; over it they are refused with SlowDown."""
+
+    redis_timeout_s: float = Field(default=0.1, gt=0)
+    """Of one command, connecting included: a page waits for it at worst."""
+    redis_write_timeout_s: float = Field(default=2.0, gt=0)
+    redis_password: SecretStr = SecretStr("")
+    redis_connections: int = Field(default=16, ge=1)
+
+    cassandra_username: str = ""
+    cassandra_password: SecretStr = SecretStr("")
+    cassandra_ca_file: Path | None = None
+    cassandra_datacenter: str = "datacenter1"
+    cassandra_replication: int = Field(default=1, ge=1, le=16)
+    cassandra_read_consistency: Literal["ONE", "LOCAL_ONE", "QUORUM", "LOCAL_QUORUM", "ALL"] = "LOCAL_QUORUM"
+    cassandra_write_consistency: Literal["ONE", "LOCAL_ONE", "QUORUM", "LOCAL_QUORUM", "ALL"] = "LOCAL_QUORUM"
+    cassandra_timeout_s: float = Field(default=2.0, gt=0)
+    history_ttl_s: int = Field(default=0, ge=0, le=630_720_000)
+    """How long the durable store keeps a history row; 0 for ever. Cassandra only: SQLite keeps all."""
+
+    sql_pool: int = Field(default=5, ge=1)
+    """Connections to a PostgreSQL server, of one process."""
+    sql_password: SecretStr = SecretStr("")
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
