@@ -102,6 +102,15 @@ class EmbeddedLog:
         """Return the topic's epoch."""
         return self._on(topic, lambda log: log.current_epoch())
 
+    def epoch_at(self, topic: str, partition: int, offset: int) -> int:
+        """Return the topic's epoch, which is that of all its records."""
+        return self.epoch(topic)
+
+    def grow_topic(self, topic: str, partitions: int) -> None:
+        """Raises FixRequest unless the topic has as many partitions."""
+        if self.partition_count(topic) != partitions:
+            raise FixRequest("partitions", f"{topic!r} has {self.partition_count(topic)}, and cannot grow yet")
+
     def append(self, topic: str, messages: Sequence[Message]) -> list[Appended]:
         """Append all messages or none; see the protocol."""
         if not messages:

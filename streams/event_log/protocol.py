@@ -1,4 +1,4 @@
-"""What every event log engine offers (embedded here; Kafka behind the same protocol).
+"""What every event log engine offers (embedded; Kafka).
 
 The nouns are Kafka's: a topic has partitions, a partition has offsets from 0, a consumer group commits the next offset
 to read. Delivery is at least once; the position in every state makes it once in effect.
@@ -34,7 +34,7 @@ class Record(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Consecutive records of one partition, in offset order; epoch: the topic's (see streams.positions)."""
+    """Consecutive records of one partition, in offset order; epoch: that of all of them (see streams.positions)."""
 
     topic: str
     partition: int
@@ -91,7 +91,19 @@ class EventLog(Protocol):
         ...
 
     def epoch(self, topic: str) -> int:
-        """Return the topic's epoch, from 1; a recreated topic has a higher one."""
+        """Return the topic's epoch, from 1: what is appended next is of it. A recreated topic has a higher one, and so
+        has one that has grown."""
+        ...
+
+    def epoch_at(self, topic: str, partition: int, offset: int) -> int:
+        """Return the epoch that a record at `offset` of a partition has: at or above the recorded start of an epoch it
+        is that epoch's. Equals `epoch` for a topic that has never grown."""
+        ...
+
+    def grow_topic(self, topic: str, partitions: int) -> None:
+        """Raise the number of partitions to `partitions`, and begin a new epoch at the present end of each partition:
+        keys move between partitions, so what a key's state includes is told apart by epoch. Writers are to pause
+        meanwhile. Does nothing if the topic has as many; raises FixRequest for fewer, or an unknown topic."""
         ...
 
     def delete_topic(self, topic: str) -> None:
