@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from load_tests.chaos.served import compare_served
 from streams import topics
 from streams.catalogue import Catalogue
 from streams.event_log.protocol import Batch, EventLog
@@ -29,6 +30,8 @@ class Comparison:
     states: dict[str, int]
     history_rows: int
     warehouse_rows: int
+    served_pages: int
+    served_states: int
     differences: list[str]
 
 
@@ -44,6 +47,8 @@ def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: Durab
     history = sum(len(durable.history(member, 1_000_000)) for member in durable.member_ids(1_000_000))
     if history != len(ids):
         differences.append(f"history has {history} rows for {len(ids)} distinct events")
+    served = compare_served(batches, read_batches(log, topics.IMPRESSIONS), catalogue)
+    differences += served.differences
     stored = _warehouse_offsets(warehouse)
     differences += _offsets_differ(batches, stored)
     return Comparison(
@@ -53,6 +58,8 @@ def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: Durab
         states={kind: len(states) for kind, states in offline.items()},
         history_rows=history,
         warehouse_rows=sum(stored.values()),
+        served_pages=served.pages,
+        served_states=served.states,
         differences=differences,
     )
 

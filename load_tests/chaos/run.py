@@ -1,11 +1,12 @@
-"""One chaos run: the fleet at work, a process killed at each random moment, and the comparison afterwards."""
+"""One chaos run: a platform at work, faults at random moments, and the comparison afterwards."""
 
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,76 +14,120 @@ from typing import Final
 from load_tests.chaos.champion import put_champion
 from load_tests.chaos.comparison import Comparison, compare
 from load_tests.chaos.data import chaos_dataset
+from load_tests.chaos.faults import ON_PROCESSES, Fault, Field, deal
 from load_tests.chaos.fleet import Fleet
 from load_tests.chaos.visitor import Visitor
 from load_tests.platform import free_port
 from streams.agents.feature_agent import FeatureAgent
 from streams.agents.shown_agent import ShownAgent
 from streams.agents.warehouse_sink import WarehouseSink
-from streams.catalogue import read_catalogue
+from streams.catalogue import GRACE_MS, publish_titles, read_catalogue
+from streams.errors import MarqueeError
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog, TopicPartition
+from streams.importers.dataset import Dataset
 from streams.settings import Settings
 from streams.stores.open import open_durable, open_hot
 from streams.stores.sql import open_sql
 
-VICTIMS: Final = ("serve", "features", "sink", "producer")
+STARTED: Final = ("serve", "features-1", "sink-1", "producer")
 GROUPS: Final = {agent.name: agent.topics for agent in (FeatureAgent, ShownAgent, WarehouseSink)}
-SESSION_TIMEOUT_MS: Final = 3_000
-MEAN_PAUSE_S: Final = 0.8
-"""Between two faults; a killed process is back at work within about this, so faults meet every phase of it."""
-CATCH_UP_TIMEOUT_S: Final = 120.0
+CATCH_UP_TIMEOUT_S: Final = 240.0
 VISITED_MEMBERS: Final = 200
-EVENTS_PER_FAULT: Final = 1_000
+MIN_EVENTS: Final = 4_000
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a run takes place: the engines, the faults that they allow, and its pace.
+
+    mean_pause_s: between two faults; about what a struck part needs to be at work again, so that faults meet every
+    phase of it.
+    """
+
+    settings: Settings
+    kinds: Sequence[Fault]
+    mean_pause_s: float
+    events_per_fault: int
+    field_of: Callable[[Fleet, random.Random], Field]
+
+
+def embedded_ground(state: Path) -> Ground:
+    """Return the ground of embedded engines in a folder."""
+    settings = Settings(state=state, session_timeout_ms=3_000)
+
+    def field_of(fleet: Fleet, rng: random.Random) -> Field:
+        return Field(fleet, rng, settings.session_timeout_ms / 1_000, lambda: _remove_hot(settings))
+
+    return Ground(settings, ON_PROCESSES, 0.8, 1_000, field_of)
 
 
 @dataclass(frozen=True)
 class ChaosReport:
-    """faults: kills by process. answers, refused, failed: what a visitor of the homepage met (see Visitor)."""
+    """faults: by name. The rest is what a visitor of the homepage met (see Visitor)."""
 
     faults: Counter[str]
     comparison: Comparison
     answers: Counter[str]
-    refused: int
+    cut: int
+    unanswered: int
     failed: Counter[int]
+    untrue: list[str]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was lost, counted twice, answered wrongly or not answered."""
+        return not (self.comparison.differences or self.failed or self.unanswered or self.untrue)
 
 
-def run_chaos(
-    state: Path, faults: int, seed: int, say: Callable[[str], None] = lambda _text: None, *, visits: bool = True
-) -> ChaosReport:
-    """Replay events through the platform in `state`, killing `faults` times; return what came of it.
+def run_chaos(ground: Ground, faults: int, seed: int, say: Callable[[str], None] = lambda _text: None) -> ChaosReport:
+    """Replay events through a platform, strike it `faults` times; return what came of it.
 
     Raises RuntimeError if a process gives up by itself or the agents do not catch up.
     """
     rng = random.Random(seed)
-    port, events = free_port(), max(4_000, faults * EVENTS_PER_FAULT)
-    rate = events / max(4.0, faults * MEAN_PAUSE_S)
+    port, events = free_port(), max(MIN_EVENTS, faults * ground.events_per_fault)
+    rate = events / max(4.0, faults * ground.mean_pause_s)
     dataset = chaos_dataset(events, seed)
-    put_champion(Settings(state=state), dataset)
-    fleet = _fleet(state, port, events, seed, rate)
+    put_champion(ground.settings, dataset)
+    _publish(ground.settings, dataset)
+    fleet = _fleet(ground.settings, port, events, seed, rate)
     members = sorted({event.member_id for event in dataset.events})[:VISITED_MEMBERS]
     visitor = Visitor(f"http://127.0.0.1:{port}", members, seed)
     try:
-        for name in VICTIMS:
+        for name in STARTED:
             fleet.start(name)
-        if visits:
-            visitor.start()
-        killed = _kill_at_random(fleet, faults, rng, say)
+        visitor.start()
+        struck = _strike(fleet, ground, deal(ground.kinds, faults, rng), rng, say)
         say("waiting for the replay to end and the agents to catch up")
         if fleet.wait("producer", CATCH_UP_TIMEOUT_S) != 0:
             raise RuntimeError(f"the producer failed:\n{fleet.log_tail('producer')}")
-        if visitor.is_alive():
-            visitor.stop()
+        visitor.stop()
         fleet.stop("serve")
-        _wait_for_agents(fleet, state)
+        _wait_for_agents(fleet, ground.settings)
     finally:
         if visitor.is_alive():
             visitor.stop()
         fleet.stop_all()
-    return ChaosReport(killed, _compare(state), visitor.answers, visitor.refused, visitor.failed)
+    return ChaosReport(
+        struck,
+        _compare(ground.settings),
+        visitor.answers,
+        visitor.cut,
+        visitor.unanswered,
+        visitor.failed,
+        visitor.untrue,
+    )
 
 
-def _fleet(state: Path, port: int, events: int, seed: int, rate: float) -> Fleet:
+def _publish(settings: Settings, dataset: Dataset) -> None:
+    """Have the titles there before the first visit: a page without any has nothing to be judged by."""
+    engine = open_sql(settings)
+    publish_titles(engine, dataset.titles, time.time_ns() // 1_000_000 - 2 * GRACE_MS)
+    engine.dispose()
+
+
+def _fleet(settings: Settings, port: int, events: int, seed: int, rate: float) -> Fleet:
     commands = {
         "serve": ["-m", "marquee", "serve"],
         "features": ["-m", "marquee", "agents", "features"],
@@ -90,47 +135,64 @@ def _fleet(state: Path, port: int, events: int, seed: int, rate: float) -> Fleet
         "producer": ["-m", "load_tests.chaos.producer", str(events), str(seed), str(rate)],
     }
     environment = {
-        "MARQUEE_STATE": str(state),
+        "MARQUEE_STATE": str(settings.state),
+        "MARQUEE_LOG_URL": settings.log_url,
+        "MARQUEE_HOT_URL": settings.hot_url,
+        "MARQUEE_DURABLE_URL": settings.durable_url,
+        "MARQUEE_SQL_URL": settings.sql_url,
         "MARQUEE_PORT": str(port),
-        "MARQUEE_SESSION_TIMEOUT_MS": str(SESSION_TIMEOUT_MS),
+        "MARQUEE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
         "MARQUEE_WAREHOUSE_FLUSH_S": "1",
         "MARQUEE_WAREHOUSE_FLUSH_RECORDS": "500",
     }
-    return Fleet(commands, environment, state / "logs")
+    return Fleet(lambda name: commands[name.partition("-")[0]], environment, settings.state / "logs")
 
 
-def _kill_at_random(fleet: Fleet, faults: int, rng: random.Random, say: Callable[[str], None]) -> Counter[str]:
-    killed: Counter[str] = Counter()
-    for number in range(1, faults + 1):
-        time.sleep(rng.expovariate(1 / MEAN_PAUSE_S))
+def _strike(
+    fleet: Fleet, ground: Ground, faults: Sequence[Fault], rng: random.Random, say: Callable[[str], None]
+) -> Counter[str]:
+    field = ground.field_of(fleet, rng)
+    for number, fault in enumerate(faults, 1):
+        time.sleep(rng.expovariate(1 / ground.mean_pause_s))
         _check_alive(fleet)
-        name = rng.choice(fleet.running())
-        fleet.kill(name)
-        killed[name] += 1
-        say(f"{number}/{faults}: killed {name}")
-        fleet.start(name)
-    return killed
+        say(f"{number}/{len(faults)}: {fault.name}")
+        fault.strike(field)
+    for name in fleet.names():
+        fleet.thaw(name)
+    return Counter(fault.name for fault in faults)
 
 
 def _check_alive(fleet: Fleet) -> None:
-    for name in VICTIMS:
+    for name in fleet.names():
         code = fleet.exit_code(name)
         if code is not None and (name, code) != ("producer", 0):
             raise RuntimeError(f"{name} ended by itself with {code}:\n{fleet.log_tail(name)}")
 
 
-def _wait_for_agents(fleet: Fleet, state: Path) -> None:
+def _remove_hot(settings: Settings) -> None:
+    shutil.rmtree(settings.path_of(settings.hot_url), ignore_errors=True)
+
+
+def _wait_for_agents(fleet: Fleet, settings: Settings) -> None:
     """Return once every group has committed to the end of every partition that it reads."""
-    log = open_event_log(Settings(state=state))
+    log = open_event_log(settings)
     deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
-    while lag := _lag(log):
-        for name in ("features", "sink"):
-            if fleet.exit_code(name) is not None:
-                raise RuntimeError(f"{name} ended by itself:\n{fleet.log_tail(name)}")
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the agents are behind after {CATCH_UP_TIMEOUT_S:.0f} s: {lag}")
-        time.sleep(0.1)
-    log.close()
+    try:
+        while lag := _lag_if_known(log):
+            _check_alive(fleet)
+            if time.monotonic() > deadline:
+                tails = "\n".join(fleet.log_tail(name, 4) for name in fleet.names())
+                raise RuntimeError(f"the agents are behind after {CATCH_UP_TIMEOUT_S:.0f} s: {lag}\n{tails}")
+            time.sleep(0.1)
+    finally:
+        log.close()
+
+
+def _lag_if_known(log: EventLog) -> dict[str, int]:
+    try:
+        return _lag(log)
+    except MarqueeError as error:  # the last fault may have struck the log itself
+        return {str(error): 1}
 
 
 def _lag(log: EventLog) -> dict[str, int]:
@@ -144,8 +206,7 @@ def _lag(log: EventLog) -> dict[str, int]:
     return {group: behind for group, behind in lag.items() if behind}
 
 
-def _compare(state: Path) -> Comparison:
-    settings = Settings(state=state)
+def _compare(settings: Settings) -> Comparison:
     log, hot, durable = open_event_log(settings), open_hot(settings), open_durable(settings)
     try:
         catalogue = read_catalogue(open_sql(settings))
