@@ -73,7 +73,10 @@ class StateStore(Protocol):
         ...
 
     def scan(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (key, value) of every state of a kind, tombstones left out, in key order."""
+        """Yield (key, value) of every state of a kind, tombstones left out, in any order.
+
+        A state that is there from begin to end is yielded exactly once; one that is written meanwhile once, if at all.
+        """
         ...
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""The engines that the contract suites run over, by name, so that child processes can open them too."""
+"""The engines that the contract suites run over, by name, so that child processes can open them too.
+
+Each opens the store of a place: a folder, or the URL of a server with a prefix or keyspace of the test's own.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ from streams.stores.sqlite_durable import SqliteDurableStore
 HOT_MAX_BYTES = 256 << 20
 
 
-def embedded_hot(folder: Path) -> EmbeddedHotStore:
-    return EmbeddedHotStore(folder / "hot", HOT_MAX_BYTES)
+def embedded_hot(folder: str | Path) -> EmbeddedHotStore:
+    return EmbeddedHotStore(Path(folder) / "hot", HOT_MAX_BYTES)
 
 
-def sqlite_durable(folder: Path) -> SqliteDurableStore:
-    return SqliteDurableStore(folder / "durable.db", write_timeout_ms=10_000)
+def sqlite_durable(folder: str | Path) -> SqliteDurableStore:
+    return SqliteDurableStore(Path(folder) / "durable.db", write_timeout_ms=10_000)
 
 
-DURABLE: Mapping[str, Callable[[Path], DurableStore]] = {"sqlite_durable": sqlite_durable}
-ENGINES: Mapping[str, Callable[[Path], StateStore]] = {"embedded_hot": embedded_hot, **DURABLE}
+DURABLE: Mapping[str, Callable[[str], DurableStore]] = {"sqlite_durable": sqlite_durable}
+ENGINES: Mapping[str, Callable[[str], StateStore]] = {"embedded_hot": embedded_hot, **DURABLE}
 
 
 def entry(key: bytes, position: int, payload: bytes = b"payload") -> StateEntry:

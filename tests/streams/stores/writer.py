@@ -1,11 +1,10 @@
-"""A child process that writes to a store: `python -m tests.streams.stores.writer <engine> <folder> <role> …`."""
+"""A child process that writes to a store: `python -m tests.streams.stores.writer <engine> <place> <role> …`."""
 
 from __future__ import annotations
 
 import itertools
 import random
 import sys
-from pathlib import Path
 
 from tests.streams.stores.engines import ENGINES, entry
 
@@ -18,9 +17,9 @@ def payload(position: int) -> bytes:
     return position.to_bytes(8, "big") * (PAYLOAD_BYTES // 8)
 
 
-def write_share(engine: str, folder: str, share: str, shares: str, rounds: str) -> None:
+def write_share(engine: str, place: str, share: str, shares: str, rounds: str) -> None:
     """Write every key at every `shares`-th position from `share` on, in a random order."""
-    store = ENGINES[engine](Path(folder))
+    store = ENGINES[engine](place)
     positions = list(range(1 + int(share), 1 + int(rounds) * int(shares), int(shares)))
     random.Random(share).shuffle(positions)
     print("ready", flush=True)
@@ -30,14 +29,14 @@ def write_share(engine: str, folder: str, share: str, shares: str, rounds: str) 
     store.close()
 
 
-def write_until_killed(engine: str, folder: str, first: str) -> None:
+def write_until_killed(engine: str, place: str, first: str) -> None:
     """Write all keys at ever higher positions, saying after each write which one it was."""
-    store = ENGINES[engine](Path(folder))
+    store = ENGINES[engine](place)
     for position in itertools.count(int(first)):
         store.put("member", [entry(key, position, payload(position)) for key in KEYS])
         print(position, flush=True)
 
 
 if __name__ == "__main__":
-    _, engine_name, folder_name, role, *arguments = sys.argv
-    {"share": write_share, "until-killed": write_until_killed}[role](engine_name, folder_name, *arguments)
+    _, engine_name, place_name, role, *arguments = sys.argv
+    {"share": write_share, "until-killed": write_until_killed}[role](engine_name, place_name, *arguments)
