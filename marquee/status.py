@@ -6,24 +6,21 @@ import time
 from collections.abc import Callable
 
 import msgspec
-import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
 from marquee.lag import lag, records
 from marquee.state_folder import StateFolder, require_state
 from serving.models.registry import CHAMPION, aliased_version
-from serving.models.registry import metadata as registry_metadata
 from streams import topics
-from streams.catalogue import metadata as catalogue_metadata
-from streams.catalogue import titles_table
+from streams.catalogue import count_titles
 from streams.errors import MarqueeError
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings
 from streams.stores.open import open_durable
 from streams.stores.protocol import DurableStore
-from streams.stores.sql import ensure_tables, open_sql
+from streams.stores.sql import open_sql
 
 GROUPS = {"features": [topics.MEMBER_EVENTS], "shown": [topics.IMPRESSIONS], "warehouse": [topics.MEMBER_EVENTS]}
 
@@ -82,7 +79,7 @@ def status_rows(status: Status) -> list[tuple[str, str]]:
 def _attempt(status: Status, part: str, read: Callable[[], None]) -> None:
     try:
         read()
-    except (MarqueeError, sa.exc.SQLAlchemyError) as error:
+    except MarqueeError as error:
         status.away[part] = str(error)
 
 
@@ -108,10 +105,7 @@ def _read_freshness(settings: Settings, status: Status, now_ms: int) -> None:
 def _read_sql(settings: Settings, status: Status) -> None:
     engine = open_sql(settings)
     try:
-        ensure_tables(engine, catalogue_metadata)
-        ensure_tables(engine, registry_metadata)
-        with engine.connect() as connection:
-            status.titles = connection.scalar(sa.select(sa.func.count()).select_from(titles_table))
+        status.titles = count_titles(engine)
         status.champion = aliased_version(engine, CHAMPION)
     finally:
         engine.dispose()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from streams.catalogue import Catalogue, read_catalogue, titles_table
+from streams.catalogue import Catalogue, count_titles, read_catalogue
+from streams.errors import MarqueeError
 
 
 class CatalogueHolder:
@@ -20,16 +21,11 @@ class CatalogueHolder:
         """Read the catalogue again if titles were added since; return whether `current` changed. Raises nothing:
         a database that is away leaves the last catalogue in place and its reason in `problem`."""
         try:
-            changed = len(self.current) == 0 or self._count() != len(self.current)
+            changed = len(self.current) == 0 or count_titles(self._engine) != len(self.current)
             if changed:
                 self.current = read_catalogue(self._engine)
-        except sa.exc.SQLAlchemyError as error:
-            self.problem = f"catalogue cannot be read: {error.__class__.__name__}"
+        except MarqueeError as error:
+            self.problem = f"catalogue cannot be read: {error}"
             return False
         self.problem = None
         return changed
-
-    def _count(self) -> int:
-        """Titles are only ever added, so their number says whether there are new ones."""
-        with self._engine.connect() as connection:
-            return connection.scalar(sa.select(sa.func.count()).select_from(titles_table)) or 0

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from streams.errors import FixRequest
 from streams.events import MAX_ID_BYTES, is_valid_id
-from streams.stores.sql import ensure_tables
+from streams.stores.sql import insert_new, reading, writing
 
 metadata = sa.MetaData()
 
@@ -73,17 +72,17 @@ class Catalogue(Mapping[str, Title]):
 def publish_titles(engine: sa.Engine, titles: Sequence[Title], now_ms: int) -> int:
     """Add titles that are not there yet (one there stays as it is), live from now_ms + GRACE_MS; return how many.
 
-    All are added or none; several processes may publish at once. Raises FixRequest for a title out of bounds.
+    All are added or none; several processes may publish at once. Raises FixRequest for a title out of bounds, TryAgain
+    when the database is away.
     """
     for title in titles:
         check_title(title)
-    ensure_tables(engine, metadata)
-    rows = [_row(title, now_ms + GRACE_MS) for title in {title.item_id: title for title in titles}.values()]
+    different = {title.item_id: title for title in titles}
+    rows = [_row(different[item_id], now_ms + GRACE_MS) for item_id in sorted(different)]  # sorted: no deadlocks
     if not rows:
         return 0
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(titles_table).on_conflict_do_nothing().returning(titles_table.c.item_id)
-    with engine.begin() as connection:
+    statement = insert_new(engine, titles_table).returning(titles_table.c.item_id)
+    with writing(engine) as connection:
         return len(connection.scalars(statement, rows).all())
 
 
@@ -93,6 +92,8 @@ def check_title(title: Title) -> None:
         raise FixRequest("item_id", f"must have 1 to {MAX_ID_BYTES} bytes and no control characters")
     if len(title.title) > MAX_TITLE_CHARACTERS:
         raise FixRequest("title", f"may have {MAX_TITLE_CHARACTERS} characters; {title.item_id} has {len(title.title)}")
+    if "\x00" in title.title or not _is_unicode(title.title):
+        raise FixRequest("title", f"must be Unicode text without NUL; {title.item_id} has other")
     if len(title.genres) > MAX_GENRES or len(set(title.genres)) != len(title.genres):
         raise FixRequest("genres", f"may be {MAX_GENRES} different ones; {title.item_id} has {len(title.genres)}")
     if not all(is_valid_id(genre) and GENRE_SEPARATOR not in genre for genre in title.genres):
@@ -104,6 +105,15 @@ def check_title(title: Title) -> None:
         raise FixRequest(
             "duration_s", f"must be between 0 and {MAX_DURATION_S}; {title.item_id} has {title.duration_s}"
         )
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _row(title: Title, live_from_ms: int) -> dict[str, object]:
@@ -118,18 +128,28 @@ def _row(title: Title, live_from_ms: int) -> dict[str, object]:
 
 
 def read_catalogue(engine: sa.Engine) -> Catalogue:
-    """Return all titles published so far, in the order of publication, then of ids. Lets SQLAlchemy's errors pass."""
-    ensure_tables(engine, metadata)
-    with engine.connect() as connection:
-        rows = connection.execute(sa.select(titles_table).order_by(titles_table.c.live_from_ms, titles_table.c.item_id))
-        return Catalogue(
-            Title(
-                row.item_id,
-                row.title,
-                row.year,
-                tuple(g for g in row.genres.split(GENRE_SEPARATOR) if g),
-                row.duration_s,
-                row.live_from_ms,
-            )
-            for row in rows
-        )
+    """Return all titles published so far, in the order of publication, then of ids. Raises TryAgain when the database
+    is away."""
+    with reading(engine) as connection:
+        titles = [_title(row) for row in connection.execute(sa.select(titles_table))]
+    return Catalogue(sorted(titles, key=lambda title: (title.live_from_ms, title.item_id)))  # not by a server's locale
+
+
+def count_titles(engine: sa.Engine) -> int:
+    """Return how many titles are published: they are only ever added, so this says whether there are new ones.
+
+    Raises TryAgain when the database is away.
+    """
+    with reading(engine) as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(titles_table)) or 0
+
+
+def newest_live_from_ms(engine: sa.Engine) -> int:
+    """Return when the title published last is or was live, 0 without any. Raises TryAgain when the database is away."""
+    with reading(engine) as connection:
+        return connection.scalar(sa.select(sa.func.max(titles_table.c.live_from_ms))) or 0
+
+
+def _title(row: sa.Row[Any]) -> Title:
+    genres = tuple(genre for genre in row.genres.split(GENRE_SEPARATOR) if genre)
+    return Title(row.item_id, row.title, row.year, genres, row.duration_s, row.live_from_ms)

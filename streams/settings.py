@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     sql_pool: int = Field(default=5, ge=1)
     """Connections to a PostgreSQL server, of one process."""
     sql_password: SecretStr = SecretStr("")
+    sql_timeout_s: float = Field(default=5.0, gt=0)
+    """On PostgreSQL: of connecting, of one statement, and of waiting for a free connection."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)

@@ -1,29 +1,29 @@
 """The model registry as training writes it: versions, and the aliases that say which one serves.
 
 A version is the sha256 of a manifest; manifest and files are blobs. Every change of an alias leaves a row that says
-from what, to what, when and why; those rows are what `rollback` goes back by. Each write starts its transaction by
-taking the write lock, so that several processes may register and promote at once, on SQLite too.
+from what, to what, when and why; those rows are what `rollback` goes back by. Writers take turns, so that several
+processes may register and promote at once. Everything here raises TryAgain when the database is away.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
 from serving.models.manifest import Manifest, decode_manifest, encode_manifest
-from serving.models.registry import CHAMPION, alias_changes, aliased_version, metadata, model_aliases, model_versions
+from serving.models.registry import CHAMPION, alias_changes, aliased_version, model_aliases, model_versions
 from streams.errors import Corrupt, FixRequest, TryAgain
 from streams.stores.blobs import BlobStore
-from streams.stores.sql import ensure_tables
+from streams.stores.sql import insert_new, reading, writing
 from training_bridge.dataset_manifest import DatasetManifest, decode_dataset_manifest
 
 REQUIRED_FILES: Final = ("model.onnx", "neighbours.npy", "neighbour_scores.npy")
 ANY: Final = ""
+LOCK: Final = "registry"
 MIN_PREFIX: Final = 6
 """Characters of a version that name it on a command line: 16 million versions before a clash is likely to be met."""
 
@@ -77,7 +77,6 @@ def register(engine: sa.Engine, blobs: BlobStore, manifest: Manifest, files: Map
 def register_stored(engine: sa.Engine, blobs: BlobStore, version: str, now_ms: int) -> str:
     """Add a model whose blobs are stored already; return its version. Raises Corrupt unless every blob is intact."""
     manifest = verify(blobs, version)
-    ensure_tables(engine, metadata)
     row = {
         "version": version,
         "name": manifest.name,
@@ -86,10 +85,8 @@ def register_stored(engine: sa.Engine, blobs: BlobStore, version: str, now_ms: i
         "metrics": manifest.metrics,
         "registered_at_ms": now_ms,
     }
-    with _writing(engine) as connection:
-        _lock(connection, model_versions, model_versions.c.version == version)
-        if not _is_registered(connection, version):
-            connection.execute(sa.insert(model_versions).values(row))
+    with writing(engine, LOCK) as connection:
+        connection.execute(insert_new(engine, model_versions), row)
     return version
 
 
@@ -114,8 +111,7 @@ def set_alias(
     """
     if not reason.strip():
         raise FixRequest("reason", "say why the alias is moved; it is kept with the change")
-    ensure_tables(engine, metadata)
-    with _writing(engine) as connection:
+    with writing(engine, LOCK) as connection:
         return _set_alias(connection, alias, version, reason, now_ms, expected)
 
 
@@ -149,15 +145,13 @@ def earlier_version(changes: Iterable[AliasChange]) -> str | None:
 
 def aliased(engine: sa.Engine, alias: str = CHAMPION) -> str | None:
     """Return the version an alias points to, None if it is not set or there is no registry yet."""
-    ensure_tables(engine, metadata)
     return aliased_version(engine, alias)
 
 
 def list_models(engine: sa.Engine) -> list[ModelVersion]:
     """Return all versions, the newest first."""
-    ensure_tables(engine, metadata)
     order = (model_versions.c.registered_at_ms.desc(), model_versions.c.version)
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         aliases = connection.execute(sa.select(model_aliases.c.version, model_aliases.c.alias)).all()
         rows = connection.execute(sa.select(model_versions).order_by(*order)).all()
     return [_model(row, sorted(alias for version, alias in aliases if version == row.version)) for row in rows]
@@ -188,16 +182,6 @@ def lineage(engine: sa.Engine, blobs: BlobStore, version: str) -> Lineage:
     return Lineage(model, code, _dataset(blobs, model.dataset), tuple(_changes(engine, moves)))
 
 
-@contextmanager
-def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Begin a transaction; raise TryAgain if another process holds the write lock for long or was first by a hair."""
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
-        raise TryAgain(f"the model registry cannot be written: {error.orig}") from error
-
-
 def _check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
     for name, sha256 in manifest.files.items():
         if name not in files:
@@ -206,20 +190,10 @@ def _check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
             raise Corrupt(f"{name} does not match the sha256 in the manifest")
 
 
-def _lock(connection: sa.Connection, table: sa.Table, row: sa.ColumnElement[bool]) -> None:
-    """Take the write lock before anything is read: a row that changes nothing, but on SQLite it waits its turn here.
-
-    (A transaction that reads first and then writes fails at once there when another has written in between.)
-    """
-    column = next(iter(table.primary_key.columns))
-    connection.execute(sa.update(table).where(row).values({column: column}))
-
-
 def _set_alias(
     connection: sa.Connection, alias: str, version: str, reason: str, now_ms: int, expected: str | None
 ) -> bool:
     here = model_aliases.c.alias == alias
-    _lock(connection, model_aliases, here)
     if not _is_registered(connection, version):
         raise FixRequest("version", f"{version[:12]} is not registered; `marquee models list` shows what is")
     previous = connection.scalar(sa.select(model_aliases.c.version).where(here))
@@ -242,8 +216,7 @@ def _is_registered(connection: sa.Connection, version: str) -> bool:
 
 
 def _changes(engine: sa.Engine, where: sa.ColumnElement[bool]) -> list[AliasChange]:
-    ensure_tables(engine, metadata)
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         rows = connection.execute(sa.select(alias_changes).where(where).order_by(alias_changes.c.id))
         return [AliasChange(row.id, row.alias, row.previous, row.version, row.set_at_ms, row.reason) for row in rows]
 

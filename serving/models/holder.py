@@ -11,13 +11,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from serving import metrics
-from serving.models import registry
 from serving.models.loader import load_model
 from serving.models.registry import CHAMPION, aliased_version
 from serving.ranking.model import RankingModel
 from streams.errors import Corrupt, MarqueeError
 from streams.stores.blobs import BlobStore
-from streams.stores.sql import ensure_tables
 
 FOLLOWED: Final = (CHAMPION,)
 """The aliases that serve side by side; experiments add "baseline" and "candidate"."""
@@ -54,7 +52,6 @@ class ModelHolder:
         self._refused: dict[str, tuple[str, int]] = {}
         """By alias: the version that failed its checks, and how many refreshes to wait before the next try."""
         self._refusals: dict[str, str] = {}
-        self._registry_made = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -107,9 +104,9 @@ class ModelHolder:
 
     def _refresh_alias(self, alias: str) -> bool:
         try:
-            version = self._aliased_version(alias)
-        except sa.exc.SQLAlchemyError as error:
-            self._refusals[alias] = f"the registry cannot be read: {type(error).__name__}"
+            version = aliased_version(self._engine, alias)
+        except MarqueeError as error:
+            self._refusals[alias] = f"the registry cannot be read: {error}"
             return False
         serving = self._models.get(alias)
         if version is None or (serving is not None and serving.version == version):
@@ -117,12 +114,6 @@ class ModelHolder:
             self._refusals.pop(alias, None)
             return self._drop(alias) if version is None else False
         return False if self._waits(alias, version) else self._take(alias, version)
-
-    def _aliased_version(self, alias: str) -> str | None:
-        if not self._registry_made:
-            ensure_tables(self._engine, registry.metadata)
-            self._registry_made = True
-        return aliased_version(self._engine, alias)
 
     def _waits(self, alias: str, version: str) -> bool:
         """Return whether a refused version is not to be tried at this refresh, and count it."""

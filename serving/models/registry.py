@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from streams.stores.sql import reading
+
 metadata = sa.MetaData()
 
 model_versions = sa.Table(
@@ -44,6 +46,6 @@ CHAMPION = "champion"
 
 
 def aliased_version(engine: sa.Engine, alias: str) -> str | None:
-    """Return the version that an alias points to, None if it is not set."""
-    with engine.connect() as connection:
+    """Return the version that an alias points to, None if it is not set. Raises TryAgain when the database is away."""
+    with reading(engine) as connection:
         return connection.scalar(sa.select(model_aliases.c.version).where(model_aliases.c.alias == alias))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from streams.catalogue import Catalogue, metadata, read_catalogue, titles_table
-from streams.errors import TryAgain
-from streams.stores.sql import ensure_tables
+from streams.catalogue import Catalogue, count_titles, read_catalogue
+from streams.errors import Corrupt, TryAgain
 
 
 class CatalogueSource:
@@ -18,14 +17,8 @@ class CatalogueSource:
 
     def __call__(self) -> Catalogue:
         try:
-            if self._newest is None or self._count() != len(self._newest):
+            if self._newest is None or count_titles(self._engine) != len(self._newest):
                 self._newest = read_catalogue(self._engine)
-        except sa.exc.SQLAlchemyError as error:
-            raise TryAgain(f"the catalogue cannot be read: {error.__class__.__name__}") from error
+        except (TryAgain, Corrupt) as error:  # a damaged file is waited for, too: somebody restores it
+            raise TryAgain(f"the catalogue cannot be read: {error}") from error
         return self._newest
-
-    def _count(self) -> int:
-        """Titles are only ever added, so their number says whether there are new ones."""
-        ensure_tables(self._engine, metadata)
-        with self._engine.connect() as connection:
-            return connection.scalar(sa.select(sa.func.count()).select_from(titles_table)) or 0

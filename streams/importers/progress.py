@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import sqlalchemy as sa
 
-from streams.stores.sql import ensure_tables
+from streams.stores.sql import reading, upsert, writing
 
 metadata = sa.MetaData()
 
@@ -28,21 +28,19 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class ProgressTable:
-    """Reads and writes progress by the data set's address."""
+    """Reads and writes progress by the data set's address. Every method raises TryAgain when the database is away."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        ensure_tables(engine, metadata)
 
     def read(self, address: str) -> Progress | None:
         """Return the progress of a data set's replay, None if it never began."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             raw = connection.scalar(sa.select(replays_table.c.progress).where(replays_table.c.address == address))
         return None if raw is None else msgspec.json.decode(raw, type=Progress)
 
     def write(self, address: str, progress: Progress) -> None:
         """Keep the progress of a data set's replay."""
         raw = msgspec.json.encode(progress)
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(replays_table).where(replays_table.c.address == address))
-            connection.execute(sa.insert(replays_table).values(address=address, progress=raw))
+        with writing(self._engine) as connection:
+            connection.execute(upsert(self._engine, replays_table), {"address": address, "progress": raw})

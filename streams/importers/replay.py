@@ -16,15 +16,13 @@ import msgspec
 import sqlalchemy as sa
 
 from streams import topics
-from streams.catalogue import metadata as catalogue_metadata
-from streams.catalogue import publish_titles, titles_table
+from streams.catalogue import newest_live_from_ms, publish_titles
 from streams.errors import SlowDown, TryAgain
 from streams.event_log.protocol import EventLog, Message
 from streams.events import Event, encode_event
 from streams.importers.dataset import Dataset
 from streams.importers.pace import Pace
 from streams.importers.progress import Progress, ProgressTable
-from streams.stores.sql import ensure_tables
 
 BATCH_EVENTS: Final = 2_000
 """One append each: enough for its fixed costs to vanish, few enough that an interruption repeats little work."""
@@ -109,10 +107,8 @@ def replay(
 
 def publish(dataset: Dataset, engine: sa.Engine, clock: Clock) -> int:
     """Publish the data set's titles and wait until all of the catalogue is live; return how many were new."""
-    ensure_tables(engine, catalogue_metadata)
     published = publish_titles(engine, dataset.titles, clock.now_ms())
-    with engine.connect() as connection:
-        live_from_ms = connection.scalar(sa.select(sa.func.max(titles_table.c.live_from_ms))) or 0
+    live_from_ms = newest_live_from_ms(engine)
     while (wait_ms := live_from_ms - clock.now_ms()) > 0:
         clock.sleep(wait_ms / 1000)
     return published

@@ -19,7 +19,7 @@ from serving.models import registry
 from serving.models.manifest import Manifest, encode_manifest
 from streams.catalogue import Title
 from streams.stores.blobs import BlobStore
-from streams.stores.sql import ensure_tables
+from streams.stores.sql import writing
 
 HISTORY_LENGTH = 16
 NEIGHBOURS = 20
@@ -89,9 +89,8 @@ def tiny_manifest(
 
 def register(engine: sa.Engine, version: str, at_ms: int = NOW_MS) -> None:
     """Add a version to the registry, unless it is there."""
-    ensure_tables(engine, registry.metadata)
     row = {"name": "tiny", "run": "", "dataset": "0" * 64, "metrics": {}, "registered_at_ms": at_ms}
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         table = registry.model_versions
         if connection.scalar(sa.select(table.c.version).where(table.c.version == version)) is None:
             connection.execute(sa.insert(table).values(version=version, **row))
@@ -100,7 +99,7 @@ def register(engine: sa.Engine, version: str, at_ms: int = NOW_MS) -> None:
 def point_alias(engine: sa.Engine, alias: str, version: str, at_ms: int = NOW_MS) -> None:
     """Make an alias name a registered version."""
     table = registry.model_aliases
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         connection.execute(sa.delete(table).where(table.c.alias == alias))
         connection.execute(sa.insert(table).values(alias=alias, version=version, set_at_ms=at_ms, reason="test"))
 

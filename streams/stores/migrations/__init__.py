@@ -1,0 +1,1 @@
+"""The history of the SQL database's tables, as Alembic keeps it."""

@@ -1,0 +1,42 @@
+"""Bringing a database up to date with Alembic; imported only where one is behind."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from streams.errors import FixRequest
+
+TIMEOUT_S: Final = 600
+"""How long a statement of a migration may take on PostgreSQL: longer than others, because it may rewrite a table."""
+
+
+def configuration() -> Config:
+    """Return Alembic's configuration: where the history lies."""
+    config = Config()
+    config.set_main_option("script_location", "streams.stores:migrations")
+    return config
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Run the revisions that the database lacks, in the connection's transaction: all of them or none.
+
+    Call it with writers kept out. Raises FixRequest for a database of a newer version.
+    """
+    config = configuration()
+    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is not None and found not in known:
+        ways = f"run that version or a later one, or restore a backup of revision {max(known)} or before"
+        raise FixRequest(
+            "MARQUEE_SQL_URL", f"the database is at revision {found} of a newer version of Marquee; {ways}"
+        )
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
