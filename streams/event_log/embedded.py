@@ -23,20 +23,19 @@ from typing import Final, TypeVar
 from streams.errors import FixRequest, SlowDown, TryAgain
 from streams.event_log.embedded_consumer import EmbeddedConsumer
 from streams.event_log.environments import FilesMissing
+from streams.event_log.epochs import epoch_at
 from streams.event_log.group_store import GroupStore
 from streams.event_log.membership import Membership
-from streams.event_log.protocol import Appended, Message, Record, TopicPartition
+from streams.event_log.protocol import Appended, Epochs, Message, Record, TopicPartition
 from streams.event_log.retention import RetentionPolicy, read_by_all, retain
 from streams.event_log.topic_directory import TopicDirectory
 from streams.event_log.topic_files import TopicFiles
-from streams.event_log.topic_log import TopicLog
+from streams.event_log.topic_log import MAX_PARTITIONS, Grown, TopicLog
 from streams.event_log.wakeups import Bell
 from streams.metrics import LOG_APPENDED, LOG_EXPIRED, LOG_REFUSED, LOG_USED_BYTES
 
 MAX_NAME_BYTES: Final = 128
 """Topics and groups are parts of LMDB keys, which have 511 bytes at most."""
-
-MAX_PARTITIONS: Final = 1024
 
 RETAINED_SHARE: Final = 0.75
 """Retention by bytes starts above this share of a topic's bound, so that appends rarely meet the bound itself."""
@@ -84,7 +83,11 @@ class EmbeddedLog:
             self._wanted[topic] = partitions
             self._make()
             entry = self._directory.establish(topic, partitions)
-            self._topics[topic] = self._files.log(topic, partitions, entry.epoch)
+            log = self._files.log(topic, entry.partitions, entry.epoch)
+            if log.partitions != partitions:
+                log.close()
+                raise FixRequest("partitions", f"topic {topic} has {log.partitions}; `grow_topic` gives it more")
+            self._topics[topic] = log
 
     def delete_topic(self, topic: str) -> None:
         """Delete a topic and its records; made again, it has a higher epoch."""
@@ -96,20 +99,31 @@ class EmbeddedLog:
 
     def partition_count(self, topic: str) -> int:
         """Return the number of partitions. Raises FixRequest for an unknown topic."""
-        return self.topic_log(topic).partitions
+        return self.epochs(topic)[-1].partitions
 
     def epoch(self, topic: str) -> int:
         """Return the topic's epoch."""
-        return self._on(topic, lambda log: log.current_epoch())
+        return self.epochs(topic)[-1].epoch
 
     def epoch_at(self, topic: str, partition: int, offset: int) -> int:
-        """Return the topic's epoch, which is that of all its records."""
-        return self.epoch(topic)
+        """Return the epoch of the record at an offset of a partition."""
+        return epoch_at(self.epochs(topic), partition, offset)
+
+    def epochs(self, topic: str) -> Epochs:
+        """Return the topic's epochs since it was made, oldest first."""
+        return self._on(topic, lambda log: log.current_epochs())
 
     def grow_topic(self, topic: str, partitions: int) -> None:
-        """Raises FixRequest unless the topic has as many partitions."""
-        if self.partition_count(topic) != partitions:
-            raise FixRequest("partitions", f"{topic!r} has {self.partition_count(topic)}, and cannot grow yet")
+        """Give a topic more partitions, as one write that every later append of any process heeds."""
+        _check_topic(topic, partitions)
+        count = self.partition_count(topic)
+        if partitions < count:
+            raise FixRequest("partitions", f"topic {topic} has {count}, and never fewer")
+        if partitions > count:
+            with self._lock:
+                self._directory.grow(topic, lambda epoch: self.topic_log(topic).grow(partitions, epoch))
+                self.look_again(topic)
+            self._bell(topic).ring()
 
     def append(self, topic: str, messages: Sequence[Message]) -> list[Appended]:
         """Append all messages or none; see the protocol."""
@@ -141,9 +155,9 @@ class EmbeddedLog:
         return self._on(topic, lambda log: log.delete_before(partition, before_offset))
 
     def committed(self, group: str, partition: TopicPartition) -> int | None:
-        """Return the group's committed offset in the topic's epoch."""
+        """Return the group's committed offset; commits carry the epoch in which the topic was made."""
         commit = self._groups.committed(group, partition)
-        return commit.offset if commit and commit.epoch == self.epoch(partition.topic) else None
+        return commit.offset if commit and commit.epoch == self.epochs(partition.topic)[0].epoch else None
 
     def consumer(self, group: str, topics: Sequence[str]) -> EmbeddedConsumer:
         """Join a consumer group, at the first poll. Raises FixRequest for an unknown topic."""
@@ -197,6 +211,14 @@ class EmbeddedLog:
                 self._topics[topic] = self._files.log(topic, entry.partitions, entry.epoch)
             return self._topics[topic]
 
+    def look_again(self, topic: str) -> None:
+        """Read anew how a topic has grown."""
+        with self._lock:
+            former = self._topics.pop(topic, None)
+            self.topic_log(topic)
+            if former is not None:
+                former.close()
+
     def waiters(self, topic: str) -> Path:
         """Return the folder of the consumers that wait for a topic."""
         return self._root / "waiting" / topic
@@ -223,14 +245,14 @@ class EmbeddedLog:
             return operation(self.topic_log(topic))
         except FilesMissing:
             self.mend()
-            return operation(self.topic_log(topic))
+        except Grown:
+            self.look_again(topic)
+        return operation(self.topic_log(topic))
 
     def _retain(self, topic: str, now_ms: int, log: TopicLog) -> int:
         reading = self._groups.reading(topic, int(time.monotonic() * 1000))
         limits = {
-            partition: read_by_all(
-                self._groups.commits_in(TopicPartition(topic, partition)), reading, log.epoch, now_ms
-            )
+            partition: read_by_all(self._groups.commits_in(TopicPartition(topic, partition)), reading, log.born, now_ms)
             for partition in range(log.partitions)
         }
         deleted = retain(log, self._retention, limits, now_ms)

@@ -12,10 +12,11 @@ from typing import Final, NamedTuple, Protocol
 
 from streams.errors import Fenced, FixRequest, SlowDown, TryAgain
 from streams.event_log.environments import FilesMissing
+from streams.event_log.epochs import split
 from streams.event_log.group_store import Commit
 from streams.event_log.membership import Membership
-from streams.event_log.protocol import Batch, TopicPartition
-from streams.event_log.topic_log import TopicLog
+from streams.event_log.protocol import Batch, Epochs, TopicPartition
+from streams.event_log.topic_log import Grown, TopicLog
 from streams.event_log.wakeups import Waiter
 
 SYNC_INTERVAL_S: Final = 0.1
@@ -35,11 +36,12 @@ class ReadableLog(Protocol):
     @property
     def now_ms(self) -> Callable[[], int]: ...
     def partition_count(self, topic: str) -> int: ...
-    def epoch(self, topic: str) -> int: ...
+    def epochs(self, topic: str) -> Epochs: ...
     def committed(self, group: str, partition: TopicPartition) -> int | None: ...
     def topic_log(self, topic: str) -> TopicLog: ...
     def waiters(self, topic: str) -> Path: ...
     def mend(self) -> None: ...
+    def look_again(self, topic: str) -> None: ...
 
 
 class EmbeddedConsumer:
@@ -52,7 +54,8 @@ class EmbeddedConsumer:
         self._membership = membership
         self._synced_s = 0.0
         self._positions: dict[TopicPartition, int] = {}
-        self._epochs: dict[str, int] = {}
+        self._born: dict[str, int] = {}
+        """The epoch in which each topic was made: commits carry it, and another one means another topic."""
         self._drained: dict[str, int] = {}
         self._first = 0
         self._waiter: Waiter | None = None
@@ -85,7 +88,7 @@ class EmbeddedConsumer:
             return
         self._check_held(offsets)
         now_ms = self._log.now_ms()
-        self._membership.commit({at: Commit(self._epochs[at.topic], offset, now_ms) for at, offset in offsets.items()})
+        self._membership.commit({at: Commit(self._born[at.topic], offset, now_ms) for at, offset in offsets.items()})
 
     def close(self) -> None:
         """Leave the group. If that cannot be written, the leases end with the session or the process."""
@@ -106,6 +109,11 @@ class EmbeddedConsumer:
             self._close_waiter()
             self._log.mend()
             raise
+        except Grown:
+            for topic in self._born:
+                self._log.look_again(topic)
+            self._synced_s = 0.0  # there are partitions to be had
+            return []
 
     def _sync(self) -> None:
         now_s = time.monotonic()
@@ -128,12 +136,12 @@ class EmbeddedConsumer:
 
     def _adopt(self, held: frozenset[TopicPartition]) -> None:
         """Drop the partitions let go of; start on new ones from their commits."""
-        epochs = {topic: self._log.epoch(topic) for topic in {at.topic for at in held}}
+        born = {topic: self._log.epochs(topic)[0].epoch for topic in {at.topic for at in held}}
         self._positions = {
             at: self._positions[at] if at in self._positions else self._log.committed(self._group, at) or 0
             for at in sorted(held)
         }
-        self._epochs = {**epochs, **{topic: epoch for topic, epoch in self._epochs.items() if topic in epochs}}
+        self._born = {**born, **{topic: epoch for topic, epoch in self._born.items() if topic in born}}
         self._drained.clear()
 
     def _check_held(self, partitions: Mapping[TopicPartition, int] | Sequence[TopicPartition]) -> None:
@@ -148,7 +156,7 @@ class EmbeddedConsumer:
     def _forget(self) -> None:
         self._synced_s = 0.0
         self._positions = {}
-        self._epochs = {}
+        self._born = {}
         self._drained = {}
 
     def _fetch(self, max_records: int) -> list[Batch]:
@@ -164,7 +172,7 @@ class EmbeddedConsumer:
             records = topics[at.topic].log.read(at.partition, self._positions[at], share)
             visited += 1
             if records:
-                batches.append(Batch(*at, self._epochs[at.topic], records))
+                batches += split(*at, topics[at.topic].log.epochs, records)
                 left -= len(records)
         self._positions.update((TopicPartition(b.topic, b.partition), b.records[-1].offset + 1) for b in batches)
         self._first += visited
@@ -181,9 +189,9 @@ class EmbeddedConsumer:
     def _unread_topics(self) -> dict[str, _Unread]:
         """Return the topics of which something may be unread. Raises Fenced if one was recreated."""
         found = {}
-        for topic, epoch in self._epochs.items():
+        for topic, born in self._born.items():
             log = self._opened(topic)
-            if log is None or log.epoch != epoch:
+            if log is None or log.born != born:
                 self._leave()
                 raise Fenced(f"{topic} was deleted or recreated: what was read of it is void")
             change = log.changes()

@@ -35,11 +35,13 @@ class FilesMissing(TryAgain):
 
 @dataclass(frozen=True)
 class EnvironmentOptions:
-    """How to open an environment. max_bytes: the size it never grows over. sync: whether commits reach the disk."""
+    """How to open an environment. max_bytes: the size it never grows over. sync: whether commits reach the disk.
+    max_databases: how many it may have in time, as many as named if 0."""
 
     max_bytes: int
     databases: Sequence[bytes]
     sync: bool
+    max_databases: int = 0
 
 
 @dataclass(eq=False)
@@ -95,7 +97,7 @@ class Handle:
         env = lmdb.open(
             str(self._path),
             map_size=options.max_bytes,
-            max_dbs=len(options.databases),
+            max_dbs=max(options.max_databases, len(options.databases)),
             max_readers=MAX_READERS,
             sync=options.sync,
             metasync=options.sync,
@@ -108,6 +110,14 @@ class Handle:
             env.close()
             raise
         return OpenEnvironment(env, databases, file_identity(self._path))
+
+    def add_databases(self, opened: OpenEnvironment) -> None:
+        """Open the databases that this handle names and others of its environment do not; for the registry."""
+        missing = [name for name in self._options.databases if name not in opened.databases]
+        if missing:
+            with opened.env.begin(write=True) as transaction:
+                added = {name: opened.env.open_db(name, txn=transaction) for name in missing}
+            opened.databases.update(added)
 
     def close(self) -> None:
         """Let go; the last handle to let go closes the environment."""
@@ -134,6 +144,9 @@ class _Registry:
                     raise FilesMissing(f"the files of {handle.path.name} are missing")
                 with _translated(handle.path):
                     opened = self._opened[handle.path] = handle.open()
+            elif id(handle) not in opened.handles:
+                with _translated(handle.path):
+                    handle.add_databases(opened)
             opened.handles.add(id(handle))
             opened.users += 1
             return opened

@@ -39,8 +39,17 @@ def ensure_topics(log: EventLog, settings: Settings) -> None:
     failure: TryAgain | SlowDown | None = None
     for topic in topics.ALL:
         try:
-            log.create_topic(topic, settings.partitions)
+            _ensure_topic(log, topic, settings.partitions)
         except (TryAgain, SlowDown) as error:
             failure = error
     if failure is not None:
         raise failure
+
+
+def _ensure_topic(log: EventLog, topic: str, partitions: int) -> None:
+    """Create a topic if it is missing; one that has grown keeps what it has."""
+    try:
+        log.create_topic(topic, partitions)
+    except FixRequest:
+        if len(log.epochs(topic)) < 2:
+            raise

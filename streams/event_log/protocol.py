@@ -42,6 +42,18 @@ class Batch(NamedTuple):
     records: Sequence[Record]
 
 
+class TopicEpoch(NamedTuple):
+    """One epoch of a topic. partitions: how many it has. starts: the offset at which it begins in each of them."""
+
+    epoch: int
+    partitions: int
+    starts: tuple[int, ...]
+
+
+Epochs = tuple[TopicEpoch, ...]
+"""The epochs of a topic since it was made, oldest first; more than one only if it has grown."""
+
+
 class Appended(NamedTuple):
     """Where a message was put."""
 
@@ -98,6 +110,11 @@ class EventLog(Protocol):
     def epoch_at(self, topic: str, partition: int, offset: int) -> int:
         """Return the epoch that a record at `offset` of a partition has: at or above the recorded start of an epoch it
         is that epoch's. Equals `epoch` for a topic that has never grown."""
+        ...
+
+    def epochs(self, topic: str) -> Epochs:
+        """Return the topic's epochs since it was made, oldest first (see streams.event_log.epochs). The last one's are
+        `epoch` and `partition_count`."""
         ...
 
     def grow_topic(self, topic: str, partitions: int) -> None:

@@ -8,6 +8,7 @@ outlives the folder itself.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +26,12 @@ _TOPICS: Final = b"topics"
 
 
 class TopicEntry(msgspec.Struct, frozen=True, array_like=True):
-    """A topic's last epoch; its partition count, 0 once it is deleted."""
+    """The epoch in which a topic was made, its partition count then (0 once it is deleted), and the last epoch that it
+    grew into, 0 if it never has."""
 
     epoch: int
     partitions: int
+    newest: int = 0
 
 
 class TopicDirectory:
@@ -61,31 +64,41 @@ class TopicDirectory:
     def establish(self, topic: str, partitions: int) -> TopicEntry:
         """Return the topic's entry; if there is none, or its files are lost, it begins in the next epoch.
 
-        One process at a time does this, files included. Raises FixRequest if it exists with another partition count."""
+        One process at a time does this, files included."""
         with self._handle.use() as opened, opened.env.begin(write=True, db=opened.databases[_TOPICS]) as transaction:
             entry = _decode(transaction.get(topic.encode()))
             if entry and entry.partitions:
-                if entry.partitions != partitions:
-                    raise FixRequest("partitions", f"topic {topic} has {entry.partitions}; that cannot change")
                 if self._files.exist(topic, entry.epoch):
                     return entry
+                if entry.partitions != partitions and not entry.newest:
+                    raise FixRequest("partitions", f"topic {topic} had {entry.partitions}; that cannot change")
             begun = TopicEntry(self._next_epoch(topic, entry), partitions)
             self._files.make(topic, partitions, begun.epoch)
             transaction.put(topic.encode(), msgspec.msgpack.encode(begun))
             return begun
+
+    def grow(self, topic: str, grow: Callable[[int], None]) -> None:
+        """Call `grow` with an epoch that the topic never had, one process at a time."""
+        with self._handle.use() as opened, opened.env.begin(write=True, db=opened.databases[_TOPICS]) as transaction:
+            entry = _decode(transaction.get(topic.encode()))
+            if entry is None:
+                raise FixRequest("topic", f"there is no topic {topic!r}")
+            epoch = self._next_epoch(topic, entry)
+            grow(epoch)
+            transaction.put(topic.encode(), msgspec.msgpack.encode(TopicEntry(entry.epoch, entry.partitions, epoch)))
 
     def retire(self, topic: str) -> None:
         """Delete a topic and its files, keeping its epoch."""
         with self._handle.use() as opened, opened.env.begin(write=True, db=opened.databases[_TOPICS]) as transaction:
             entry = _decode(transaction.get(topic.encode()))
             if entry:
-                transaction.put(topic.encode(), msgspec.msgpack.encode(TopicEntry(entry.epoch, 0)))
+                transaction.put(topic.encode(), msgspec.msgpack.encode(TopicEntry(entry.epoch, 0, entry.newest)))
                 self._files.remove(topic)
 
     def _next_epoch(self, topic: str, entry: TopicEntry | None) -> int:
         """Return an epoch that the topic never had, witnessed."""
         epochs = read_witness(self._witness)
-        epoch = max(entry.epoch if entry else 0, epochs.get(topic, 0)) + 1
+        epoch = max(entry.epoch if entry else 0, entry.newest if entry else 0, epochs.get(topic, 0)) + 1
         if epoch > MAX_EPOCH:
             raise FixRequest("topic", f"{topic} was recreated {MAX_EPOCH} times; use another name")
         write_witness(self._witness, {**epochs, topic: epoch})

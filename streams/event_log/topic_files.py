@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 from streams.event_log.environments import file_identity
+from streams.event_log.epochs import first_epoch
+from streams.event_log.protocol import Epochs
 from streams.event_log.topic_log import TopicLog
 
 
@@ -19,8 +21,16 @@ class TopicFiles:
         self._sync = sync
 
     def log(self, topic: str, partitions: int, epoch: int) -> TopicLog:
-        """Return the records of a topic in one epoch, whether its files are there or not."""
-        return TopicLog(self._path(topic, epoch), partitions, epoch, max_bytes=self._max_bytes, sync=self._sync)
+        """Return the records of a topic that was made in `epoch` with `partitions`, whether its files are there or not.
+        If they are, they say how it has grown since."""
+        made = self._log(topic, first_epoch(epoch, partitions))
+        if not made.exists():
+            return made
+        recorded = made.recorded_epochs()
+        if recorded == made.epochs:
+            return made
+        made.close()
+        return self._log(topic, recorded)
 
     def exist(self, topic: str, epoch: int) -> bool:
         """Return whether the topic's files of that epoch are there."""
@@ -42,6 +52,9 @@ class TopicFiles:
                     folder.rename(self._root / f".deleted-{folder.name}")
         for folder in self._root.glob(".deleted-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _log(self, topic: str, epochs: Epochs) -> TopicLog:
+        return TopicLog(self._path(topic, epochs[0].epoch), epochs, max_bytes=self._max_bytes, sync=self._sync)
 
     def _path(self, topic: str, epoch: int) -> Path:
         return self._root / f"{topic}-{epoch}"

@@ -11,9 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from streams.errors import Corrupt, FixRequest, SlowDown
+import msgspec
+
+from streams.errors import Corrupt, FixRequest, SlowDown, TryAgain
 from streams.event_log.environments import FULL_RETRY_S, EnvironmentOptions, Handle, OpenEnvironment
-from streams.event_log.protocol import Appended, Message, Record
+from streams.event_log.protocol import Appended, Epochs, Message, Record, TopicEpoch
+from streams.event_log.epochs import grown
 from streams.event_log.record_codec import (
     pack_message,
     pack_offset,
@@ -36,18 +39,34 @@ MIN_RESERVE_BYTES: Final = 128 << 10
 DELETE_CHUNK_RECORDS: Final = 2_000
 """Records deleted in one transaction: appends wait for it, and its dirty pages must fit the reserve."""
 
+MAX_PARTITIONS: Final = 1024
+
 _FLOORS: Final = b"floors"
-"""partition -> (offset, timestamp) below which nothing is kept: where an emptied partition goes on."""
+"""partition -> (offset, timestamp) below which nothing is kept: where an emptied partition goes on. And the epochs of a
+topic that has grown."""
+
+_EPOCHS: Final = b"epochs"
+
+
+class Grown(TryAgain):
+    """Another process gave the topic more partitions: what is known of it is to be read anew."""
 
 
 class TopicLog:
-    """One topic's partitions. Thread-safe; several processes may use the same files."""
+    """One topic's partitions. Thread-safe; several processes may use the same files.
 
-    def __init__(self, path: Path, partitions: int, epoch: int, *, max_bytes: int, sync: bool) -> None:
-        self.partitions = partitions
-        self.epoch = epoch
-        self._names = [b"%d" % partition for partition in range(partitions)]
-        self._handle = Handle(path, EnvironmentOptions(max_bytes, (*self._names, _FLOORS), sync))
+    epochs: as the caller knows them; if the files say otherwise, every use raises Grown. born: the topic's first epoch.
+    """
+
+    def __init__(self, path: Path, epochs: Epochs, *, max_bytes: int, sync: bool) -> None:
+        self.epochs = epochs
+        self.born = epochs[0].epoch
+        self.partitions = epochs[-1].partitions
+        self._recorded = _encode(epochs)
+        self._names = [b"%d" % partition for partition in range(self.partitions)]
+        self._handle = Handle(
+            path, EnvironmentOptions(max_bytes, (*self._names, _FLOORS), sync, max_databases=MAX_PARTITIONS + 1)
+        )
         self._writable_bytes = max_bytes - max(max_bytes // RESERVE_SHARE, MIN_RESERVE_BYTES)
 
     def create(self) -> None:
@@ -58,10 +77,25 @@ class TopicLog:
         """Return whether the files are there."""
         return self._handle.exists()
 
-    def current_epoch(self) -> int:
-        """Return the epoch. Raises FilesMissing if the files have gone, and the topic may be in another by now."""
-        with self._handle.use():
-            return self.epoch
+    def current_epochs(self) -> Epochs:
+        """Return the epochs. Raises FilesMissing if the files have gone, and the topic may be in another by now."""
+        with self._handle.use() as opened, opened.env.begin() as transaction:
+            self._check_known(opened, transaction)
+            return self.epochs
+
+    def recorded_epochs(self) -> Epochs:
+        """Return the epochs that the files say."""
+        with self._handle.use() as opened, opened.env.begin() as transaction:
+            recorded = transaction.get(_EPOCHS, db=opened.databases[_FLOORS])
+            return self.epochs if recorded is None else _decode(recorded)
+
+    def grow(self, partitions: int, epoch: int) -> None:
+        """Begin an epoch with more partitions at the end of each, as one write. Raises Grown if another did so."""
+        with self._handle.use() as opened, opened.env.begin(write=True) as transaction:
+            self._check_known(opened, transaction)
+            ends = [self._end(opened, transaction, partition) for partition in range(self.partitions)]
+            recorded = _encode(grown(self.epochs, epoch, partitions, ends))
+            transaction.put(_EPOCHS, recorded, db=opened.databases[_FLOORS])
 
     def close(self) -> None:
         """Let go of the files."""
@@ -76,6 +110,7 @@ class TopicLog:
                 raise FixRequest("message", f"key and value may have {MAX_MESSAGE_BYTES} bytes together")
             by_partition[partition].append(message)
         with self._handle.use() as opened, opened.env.begin(write=True) as transaction:
+            self._check_known(opened, transaction)
             now_ms = clock_ms()
             following = {
                 partition: self._put(opened, transaction, partition, group, now_ms)
@@ -86,28 +121,22 @@ class TopicLog:
 
     def read(self, partition: int, offset: int, max_records: int) -> list[Record]:
         """Return up to `max_records` records from `offset` on, or from the oldest kept."""
-        with (
-            self._handle.use() as opened,
-            opened.env.begin() as transaction,
-            transaction.cursor(self._database(opened, partition)) as cursor,
-        ):
-            if not cursor.set_range(pack_offset(max(offset, 0))):
-                return []
-            return unpack_records(islice(cursor, max_records), MAX_READ_BYTES)
+        with self._handle.use() as opened, opened.env.begin() as transaction:
+            self._check_known(opened, transaction)
+            with transaction.cursor(self._database(opened, partition)) as cursor:
+                if not cursor.set_range(pack_offset(max(offset, 0))):
+                    return []
+                return unpack_records(islice(cursor, max_records), MAX_READ_BYTES)
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """Return (start, end): the offset of the oldest record kept, and the one that the next record will get."""
-        with (
-            self._handle.use() as opened,
-            opened.env.begin() as transaction,
-            transaction.cursor(self._database(opened, partition)) as cursor,
-        ):
-            if not cursor.first():
-                floor, _ = self._floor(opened, transaction, partition)
-                return floor, floor
-            start = unpack_offset(cursor.key())
-            cursor.last()
-            return start, unpack_offset(cursor.key()) + 1
+        with self._handle.use() as opened, opened.env.begin() as transaction:
+            self._check_known(opened, transaction)
+            with transaction.cursor(self._database(opened, partition)) as cursor:
+                if not cursor.first():
+                    floor, _ = self._floor(opened, transaction, partition)
+                    return floor, floor
+                return unpack_offset(cursor.key()), self._end(opened, transaction, partition)
 
     def changes(self) -> int:
         """Return a number that grows with each write by any process; much cheaper than a read.
@@ -116,6 +145,7 @@ class TopicLog:
         `info` of LMDB tells of a commit a moment before readers see it; who believed it could miss the last write.)
         """
         with self._handle.use() as opened, opened.env.begin() as transaction:
+            self._check_known(opened, transaction)
             return int(transaction.id())
 
     def used_bytes(self) -> int:
@@ -142,6 +172,7 @@ class TopicLog:
         deleted = 0
         while True:
             with self._handle.use() as opened, opened.env.begin(write=True) as transaction:
+                self._check_known(opened, transaction)
                 count = self._delete_chunk(opened, transaction, partition, offset)
             deleted += count
             if count < DELETE_CHUNK_RECORDS:
@@ -151,6 +182,18 @@ class TopicLog:
         """Drop the marks of readers that died: they keep freed pages from being used again."""
         with self._handle.use() as opened:
             opened.env.reader_check()
+
+    def _check_known(self, opened: OpenEnvironment, transaction: Any) -> None:
+        """Raise Grown unless the epochs are those that the files say."""
+        recorded = transaction.get(_EPOCHS, db=opened.databases[_FLOORS])
+        if recorded is not None and recorded != self._recorded:
+            raise Grown(f"{self._handle.path.name} has more partitions by now", 0.0)
+
+    def _end(self, opened: OpenEnvironment, transaction: Any, partition: int) -> int:
+        with transaction.cursor(self._database(opened, partition)) as cursor:
+            if cursor.last():
+                return unpack_offset(cursor.key()) + 1
+        return self._floor(opened, transaction, partition)[0]
 
     def _database(self, opened: OpenEnvironment, partition: int) -> Any:
         if not 0 <= partition < self.partitions:
@@ -202,6 +245,14 @@ class TopicLog:
         stored_floor = pack_offset(floor) + pack_offset(timestamp_of(last))
         transaction.put(self._names[partition], stored_floor, db=opened.databases[_FLOORS])
         return floor - start
+
+
+def _encode(epochs: Epochs) -> bytes:
+    return msgspec.msgpack.encode(epochs)
+
+
+def _decode(recorded: bytes) -> Epochs:
+    return msgspec.msgpack.decode(recorded, type=tuple[TopicEpoch, ...])
 
 
 def _places(partitions: Sequence[int], following: dict[int, int]) -> list[Appended]:

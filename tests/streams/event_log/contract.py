@@ -443,3 +443,88 @@ class EventLogContract:
             assert found == dict.fromkeys(range(len(found)), size)
             assert len(found) in (acknowledged + 1, acknowledged + 2)
             log.append(topic, numbered(1))
+
+    # Growth
+
+    def test_growth_begins_an_epoch_at_the_end_of_each_partition(self, log: EventLog, settings: Settings) -> None:
+        before = log.epoch(self.topic)
+        log.append(self.topic, numbered(60))
+        ends = [log.end_offset(self.topic, partition) for partition in range(PARTITIONS)]
+        log.grow_topic(self.topic, 2 * PARTITIONS)
+        after = log.epoch(self.topic)
+
+        assert (log.partition_count(self.topic), after > before) == (2 * PARTITIONS, True)
+        assert [(one.epoch, one.partitions) for one in log.epochs(self.topic)] == [
+            (before, PARTITIONS),
+            (after, 2 * PARTITIONS),
+        ]
+        assert log.epochs(self.topic)[-1].starts == (*ends, *[0] * PARTITIONS)
+        for partition, end in enumerate(ends):
+            assert log.epoch_at(self.topic, partition, end) == after
+            assert end == 0 or log.epoch_at(self.topic, partition, end - 1) == before
+        assert log.epoch_at(self.topic, PARTITIONS, 0) == after
+        other = open_event_log(settings)
+        assert other.epochs(self.topic) == log.epochs(self.topic)
+        other.close()
+
+    def test_growth_is_refused_where_it_would_shrink_and_nothing_where_nothing_grows(self, log: EventLog) -> None:
+        before = log.epochs(self.topic)
+        log.grow_topic(self.topic, PARTITIONS)
+        assert log.epochs(self.topic) == before
+        with pytest.raises(FixRequest):
+            log.grow_topic(self.topic, PARTITIONS - 1)
+        with pytest.raises(FixRequest):
+            log.grow_topic("nowhere", 8)
+
+    def test_after_a_growth_every_open_log_places_keys_by_the_new_count(
+        self, log: EventLog, settings: Settings
+    ) -> None:
+        other = open_event_log(settings)
+        other.append(self.topic, numbered(8))
+        log.grow_topic(self.topic, 2 * PARTITIONS)
+        messages = numbered(40)
+        ends = time.monotonic() + PATIENCE_S
+        while other.partition_count(self.topic) != 2 * PARTITIONS:  # an engine may take a moment to tell all
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        for message, place in zip(messages, other.append(self.topic, messages), strict=True):
+            assert place.partition == partition_for(message.key, 2 * PARTITIONS)
+        other.close()
+
+    def test_batches_end_where_an_epoch_does_and_new_partitions_are_read(self, log: EventLog) -> None:
+        before = log.epoch(self.topic)
+        log.append(self.topic, numbered(100))
+        consumer = log.consumer("group", [self.topic])
+        seen = poll_until(consumer, 20, 20)
+        log.grow_topic(self.topic, 2 * PARTITIONS)
+        log.append(self.topic, numbered(100, 100))
+        seen += poll_until(consumer, 200 - len(values(seen)))
+        consumer.close()
+
+        assert sorted(map(int, values(seen))) == list(range(200))
+        assert {batch.partition for batch in seen} > set(range(PARTITIONS))
+        after = log.epoch(self.topic)
+        for batch in seen:
+            epochs = {log.epoch_at(self.topic, batch.partition, record.offset) for record in batch.records}
+            assert epochs == {batch.epoch}
+            assert all((int(record.value) >= 100) == (batch.epoch == after) for record in batch.records)
+        assert {batch.epoch for batch in seen} == {before, after}
+
+    def test_a_group_goes_on_from_its_commits_after_a_growth(self, log: EventLog) -> None:
+        log.append(self.topic, numbered(40))
+        consumer = log.consumer("group", [self.topic])
+        consumer.commit(next_offsets(poll_until(consumer, 40)))
+        consumer.close()
+        log.grow_topic(self.topic, PARTITIONS + 1)
+        log.append(self.topic, numbered(10, 40))
+        consumer = log.consumer("group", [self.topic])
+        assert sorted(map(int, values(poll_until(consumer, 10)))) == list(range(40, 50))
+        consumer.close()
+
+    def test_a_topic_that_had_grown_has_a_higher_epoch_when_it_is_made_anew(self, log: EventLog) -> None:
+        log.grow_topic(self.topic, PARTITIONS + 1)
+        grown = log.epoch(self.topic)
+        log.delete_topic(self.topic)
+        log.create_topic(self.topic, PARTITIONS)
+        assert log.epoch(self.topic) > grown
+        assert len(log.epochs(self.topic)) == 1
