@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import socket
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -24,9 +26,11 @@ def sink_agent(settings: Settings, *, quick: bool = False) -> ChildSpec:
     return _marquee(settings, "sink", "agents", "sink", environment=extra)
 
 
-def serving(settings: Settings) -> ChildSpec:
-    """The serving process."""
-    return _marquee(settings, "serve", "serve")
+def serving(settings: Settings, listener: socket.socket) -> ChildSpec:
+    """The serving process. listener: see marquee.listening; it is to stay open for as long as the process is wanted."""
+    fd = listener.fileno()
+    spec = _marquee(settings, "serve", "serve", environment={"MARQUEE_LISTEN_FD": str(fd)})
+    return dataclasses.replace(spec, descriptors=(fd,))
 
 
 def training(settings: Settings) -> ChildSpec:

@@ -31,11 +31,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """A child to keep running: its name (and that of its log file), its command, and what to add to the environment."""
+    """A child to keep running: its name (and that of its log file), its command, what to add to the environment, and
+    the file descriptors of this process that it gets, under the same numbers."""
 
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    descriptors: Sequence[int] = ()
 
 
 class Supervisor:
@@ -145,6 +147,7 @@ class Child:
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **self._spec.environment, SUPERVISED: "1"},
             start_new_session=True,
+            pass_fds=self._spec.descriptors,
         )
 
     def _pump(self, process: subprocess.Popen[bytes]) -> None:

@@ -15,11 +15,12 @@ from types import FrameType
 from rich.console import Console
 
 from marquee import commands
+from marquee.listening import listen
 from marquee.set_up import LATER, NEEDED, SetUp, check_dataset
 from marquee.state_folder import LOGS, StateFolder
 from marquee.supervisor import Supervisor
 from marquee.waiting import wait_until_ready
-from streams.errors import FixRequest, MarqueeError
+from streams.errors import MarqueeError
 from streams.event_log.open import open_event_log
 from streams.settings import Settings
 from streams.stores.open import open_durable
@@ -34,13 +35,12 @@ def run_platform(settings: Settings, data: Path | None) -> None:
         check_dataset(data)  # before anything is made
     folder.claim()
     with folder.lock():
-        check_port(settings.host, settings.port)
         supervisor = Supervisor(
             settings.state / LOGS, lambda sentence: console.print(sentence, style="yellow", markup=False)
         )
-        with stop_signals():
+        with listen(settings.host, settings.port) as listener, stop_signals():
             try:
-                _start(settings, data, folder, supervisor, console)
+                _start(settings, data, folder, supervisor, listener, console)
                 threading.Event().wait()
             except KeyboardInterrupt:
                 console.print("stopping", style="dim")
@@ -48,18 +48,6 @@ def run_platform(settings: Settings, data: Path | None) -> None:
                 ignore_stop_signals()
                 supervisor.stop()
     console.print(f"stopped; everything is kept in {settings.state}", style="dim", highlight=False)
-
-
-def check_port(host: str, port: int) -> None:
-    """Raise FixRequest unless the port is free."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise FixRequest(
-                "port", f"{host}:{port} cannot be used ({error.strerror}); choose another with PORT=n"
-            ) from None
 
 
 @contextlib.contextmanager
@@ -84,7 +72,12 @@ def ignore_stop_signals() -> None:
 
 
 def _start(
-    settings: Settings, data: Path | None, folder: StateFolder, supervisor: Supervisor, console: Console
+    settings: Settings,
+    data: Path | None,
+    folder: StateFolder,
+    supervisor: Supervisor,
+    listener: socket.socket,
+    console: Console,
 ) -> None:
     started_s = time.monotonic()
     log, engine = open_event_log(settings), open_sql(settings)
@@ -94,7 +87,7 @@ def _start(
         is_new = not set_up.is_done(NEEDED)
         supervisor.start(commands.features_agent(settings))
         supervisor.start(commands.sink_agent(settings, quick=is_new))
-        supervisor.start(commands.serving(settings))
+        supervisor.start(commands.serving(settings, listener))
         if is_new:
             console.print(f"Setting up {settings.state}", style="bold", highlight=False)
             set_up.run(NEEDED)

@@ -11,8 +11,6 @@ import pytest
 
 from marquee.lazy import LAZY, load
 from marquee.state_folder import MARKER, StateFolder
-from marquee.up import check_port
-from streams.errors import FixRequest
 from streams.settings import Settings
 
 
@@ -114,12 +112,6 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
-
-
-def test_a_free_port_passes() -> None:
-    check_port("127.0.0.1", free_port())
-    with pytest.raises(FixRequest, match="PORT=n"):
-        check_port("192.0.2.1", 8000)
 
 
 def test_status_shows_lag_counts_and_the_champion_as_a_table_or_json(tmp_path: Path) -> None:
