@@ -5,3 +5,5 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+pytest_plugins = ("tests.sql_databases",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,8 @@ NOW_MS = 1_700_000_000_000
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_sql(Settings(state=tmp_path))
-    yield engine
-    engine.dispose()
+def engine(sql_engine: sa.Engine) -> sa.Engine:
+    return sql_engine
 
 
 def _title(item_id: str, *genres: str) -> Title:
@@ -117,12 +114,12 @@ def test_real_titles_are_within_the_bounds() -> None:
     check_title(Title("2", "", 0, ()))
 
 
-def test_publishers_of_the_same_titles_at_once_publish_each_once(tmp_path: Path) -> None:
+def test_publishers_of_the_same_titles_at_once_publish_each_once(tmp_path: Path, sql_url: str) -> None:
     start = threading.Barrier(3)
     published: list[int] = []
 
     def publish() -> None:
-        engine = open_sql(Settings(state=tmp_path))
+        engine = open_sql(Settings(state=tmp_path, sql_url=sql_url))
         start.wait(timeout=10)
         published.append(publish_titles(engine, [_title(str(number)) for number in range(3_000)], NOW_MS))
         engine.dispose()
@@ -132,7 +129,7 @@ def test_publishers_of_the_same_titles_at_once_publish_each_once(tmp_path: Path)
         publisher.start()
     for publisher in publishers:
         publisher.join()
-    engine = open_sql(Settings(state=tmp_path))
+    engine = open_sql(Settings(state=tmp_path, sql_url=sql_url))
     assert sorted(published) == [0, 0, 3_000]
     assert len(read_catalogue(engine)) == 3_000
     engine.dispose()

@@ -15,9 +15,9 @@ NOW_MS = 1_700_000_000_000
 TURNS = 20
 
 
-def register_and_promote(state: Path, version: str, barrier: Barrier) -> None:
+def register_and_promote(state: Path, sql_url: str, version: str, barrier: Barrier) -> None:
     """Register a stored model and promote it again and again, from creating the tables on, beside other processes."""
-    engine = open_sql(Settings(state=state))
+    engine = open_sql(Settings(state=state, sql_url=sql_url))
     barrier.wait()
     registry.register_stored(engine, BlobStore(state / "blobs"), version, NOW_MS)
     for turn in range(TURNS):

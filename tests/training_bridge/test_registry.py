@@ -41,10 +41,8 @@ def made_model(blobs: BlobStore, seed: int = 0, dataset: str = "0" * 64) -> Mode
 
 
 @pytest.fixture
-def engine(tmp_path: Path):
-    engine = open_sql(Settings(state=tmp_path))
-    yield engine
-    engine.dispose()
+def engine(sql_engine: sa.Engine) -> sa.Engine:
+    return sql_engine
 
 
 @pytest.fixture
@@ -204,18 +202,18 @@ def test_lineage_of_a_dataset_that_is_not_kept_says_so(
     assert registry.lineage(engine, blobs, versions[0]).dataset is None
 
 
-def test_two_processes_register_and_promote_at_once_and_the_moves_form_one_chain(tmp_path: Path) -> None:
+def test_two_processes_register_and_promote_at_once_and_the_moves_form_one_chain(tmp_path: Path, sql_url: str) -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     blobs = BlobStore(tmp_path / "blobs")
     versions = [blobs.put(encode_manifest(made_model(blobs, seed).manifest)) for seed in range(2)]
-    writers = [context.Process(target=register_and_promote, args=(tmp_path, v, barrier)) for v in versions]
+    writers = [context.Process(target=register_and_promote, args=(tmp_path, sql_url, v, barrier)) for v in versions]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(30)
     assert [writer.exitcode for writer in writers] == [0, 0]
-    engine = open_sql(Settings(state=tmp_path))
+    engine = open_sql(Settings(state=tmp_path, sql_url=sql_url))
     changes = registry.alias_history(engine, CHAMPION)
     assert [c.previous for c in changes] == [None, *(c.version for c in changes[:-1])]
     assert registry.aliased(engine) == changes[-1].version

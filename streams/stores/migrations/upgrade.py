@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 import sqlalchemy as sa
@@ -14,6 +15,10 @@ from streams.errors import FixRequest
 
 TIMEOUT_S: Final = 600
 """How long a statement of a migration may take on PostgreSQL: longer than others, because it may rewrite a table."""
+
+
+_one_at_a_time = threading.Lock()
+"""Alembic keeps the migration that runs in module variables."""
 
 
 def configuration() -> Config:
@@ -39,4 +44,5 @@ def upgrade(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with _one_at_a_time:
+        command.upgrade(config, "head")
