@@ -44,6 +44,10 @@ AGENT_LAST_COMMIT: Final = Gauge(
 AGENT_READY: Final = Gauge("marquee_agent_ready", "1 while an agent makes progress, 0 while it waits.", ["agent"])
 AGENT_REBALANCES: Final = Counter("marquee_agent_rebalances", "Times that an agent's partitions changed.", ["agent"])
 
+FORWARDED: Final = Counter(
+    "marquee_forwarded_records", "Records found in a partition that is not their key's, and appended to it.", ["topic"]
+)
+
 # Dead letters
 
 DEAD_LETTERED: Final = Counter("marquee_dead_letters", "Messages put aside, by topic and reason.", ["topic", "reason"])

@@ -69,7 +69,7 @@ def _round(dataset: Dataset, state: Path) -> tuple[float, float, float]:
     log = open_event_log(settings)
     ensure_topics(log, settings)
     hot, durable = open_hot(settings), open_durable(settings)
-    agent = FeatureAgent(CatalogueSource(engine), hot, durable, DeadLetters(log), log.epoch)
+    agent = FeatureAgent(CatalogueSource(engine), hot, durable, DeadLetters(log), log)
     messages = [Message(event.member_id.encode(), encode_event(event)) for event in dataset.events]
     try:
         append_s = _timed(lambda: _append(log, messages))

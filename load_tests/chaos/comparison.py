@@ -12,6 +12,7 @@ import msgspec
 from load_tests.chaos.served import compare_served
 from streams import topics
 from streams.catalogue import Catalogue
+from streams.event_log.epochs import read_epochs
 from streams.event_log.protocol import Batch, EventLog
 from streams.features.replay import replay
 from streams.stores.protocol import DurableStore, StateStore
@@ -38,7 +39,8 @@ class Comparison:
 def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: DurableStore, warehouse: Path) -> Comparison:
     """Return how the stores and the warehouse differ from the log's clean replay; nothing may."""
     batches = list(read_batches(log, topics.MEMBER_EVENTS))
-    offline = replay([*batches, *read_batches(log, topics.IMPRESSIONS)], catalogue).packed()
+    epochs = log.epochs(topics.MEMBER_EVENTS)
+    offline = replay([*batches, *read_batches(log, topics.IMPRESSIONS)], catalogue, epochs).packed()
     differences: list[str] = []
     for kind, expected in offline.items():
         for name, store in (("hot", hot), ("durable", durable)):
@@ -65,12 +67,8 @@ def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: Durab
 
 
 def read_batches(log: EventLog, topic: str) -> Iterator[Batch]:
-    """Yield a topic from start to end, partition by partition."""
-    for partition in range(log.partition_count(topic)):
-        offset = log.start_offset(topic, partition)
-        while records := log.read(topic, partition, offset, READ_RECORDS):
-            yield Batch(topic, partition, log.epoch(topic), records)
-            offset = records[-1].offset + 1
+    """Yield a topic from start to end, epoch by epoch, and within one partition by partition."""
+    return read_epochs(log, topic, READ_RECORDS)
 
 
 def _states_differ(name: str, expected: dict[bytes, bytes], found: dict[bytes, bytes]) -> list[str]:

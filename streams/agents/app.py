@@ -81,8 +81,8 @@ def _feature_agents(settings: Settings, log: EventLog, stack: contextlib.ExitSta
     stack.callback(durable.close)
     dead_letters = DeadLetters(log)
     return [
-        FeatureAgent(CatalogueSource(engine), hot, durable, dead_letters, log.epoch),
-        ShownAgent(hot, durable, dead_letters, log.epoch),
+        FeatureAgent(CatalogueSource(engine), hot, durable, dead_letters, log),
+        ShownAgent(hot, durable, dead_letters, log),
     ]
 
 

@@ -10,11 +10,13 @@ first time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
 
+from streams import metrics
+from streams.agents.boundaries import Boundaries
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
@@ -24,12 +26,14 @@ from streams.agents.refilling import HotStoreWatch
 from streams.agents.state_stores import StateStores
 from streams.catalogue import Catalogue
 from streams.errors import Undeliverable
-from streams.event_log.protocol import Batch, Record, TopicPartition
+from streams.event_log.epochs import GrowingLog, partitions_in
+from streams.event_log.protocol import Batch, Message, Record, TopicPartition
 from streams.events import Event
 from streams.features.admission import UNKNOWN_TITLE, Admitted, admit_event
 from streams.features.member import MEMBER, member_key
 from streams.features.replay import PartitionStates
 from streams.features.title import TITLE, title_key
+from streams.partitioner import partition_for
 from streams.positions import pack_position
 from streams.stores.protocol import DurableStore, HistoryRow, Profile, StateStore
 from streams.topics import MEMBER_EVENTS
@@ -70,12 +74,14 @@ class _Held(Held):
 class FeatureAgent(FoldingAgent[_Held]):
     """An Agent over `member-events`.
 
-    catalogue_source: returns the newest catalogue; asked again when a title is not in the one at hand. epoch_of: a
-    topic's current epoch (`EventLog.epoch`). clock_ms: Unix time, to know how new the catalogue is.
+    catalogue_source: returns the newest catalogue; asked again when a title is not in the one at hand. log: the one
+    that is folded; a record in a partition that is not its member's is appended to it anew. clock_ms: Unix time, to
+    know how new the catalogue is.
     """
 
     name = GROUP
     topics: Sequence[str] = (MEMBER_EVENTS,)
+    keys_move = True
 
     def __init__(
         self,
@@ -83,14 +89,16 @@ class FeatureAgent(FoldingAgent[_Held]):
         hot: StateStore,
         durable: DurableStore,
         dead_letters: DeadLetterSink,
-        epoch_of: Callable[[str], int],
+        log: GrowingLog,
         *,
         members_held: int = MEMBERS_HELD,
         titles_held: int = TITLES_HELD,
         watch: HotStoreWatch | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        super().__init__(FoldedMarks(GROUP, durable, epoch_of), dead_letters)
+        marks = FoldedMarks(GROUP, durable, log)
+        super().__init__(marks, dead_letters, Boundaries(marks, log))
+        self._log = log
         self._catalogue_source = catalogue_source
         self._hot = hot
         self._durable = durable
@@ -110,7 +118,9 @@ class FeatureAgent(FoldingAgent[_Held]):
         return _Held(members=members, titles=titles, fold=PartitionStates(members.states, titles.states))
 
     def _take_in(self, held: _Held, batch: Batch) -> list[Rejected]:
-        admitted, rejected = self._admit(batch)
+        admitted, rejected, misplaced = self._admit(batch)
+        if misplaced:
+            self._forward(held, batch, misplaced)
         self._load(held, admitted)
         self._fold(held, admitted)
         return rejected
@@ -143,18 +153,34 @@ class FeatureAgent(FoldingAgent[_Held]):
             self._catalogue = self._catalogue_source()
         return self._catalogue
 
-    def _admit(self, batch: Batch) -> tuple[list[Placed], list[Rejected]]:
-        """Return what of a batch may be folded, and what may not."""
+    def _admit(self, batch: Batch) -> tuple[list[Placed], list[Rejected], dict[int, Message]]:
+        """Return what of a batch may be folded, what may not, and, by position, what belongs to other partitions."""
         admitted: list[Placed] = []
         rejected: list[Rejected] = []
+        misplaced: dict[int, Message] = {}
+        count = partitions_in(self._boundaries.epochs(batch), batch.epoch)
         for record in batch.records:
+            position = pack_position(batch.epoch, record.offset)
             try:
                 event, genres = self._admit_record(record)
             except Undeliverable as error:
                 rejected.append(Rejected(record, error.reason, error.detail))
             else:
-                admitted.append(Placed(event, genres, pack_position(batch.epoch, record.offset)))
-        return admitted, rejected
+                key = member_key(event.member_id)
+                if count is None or partition_for(key, count) == batch.partition:
+                    admitted.append(Placed(event, genres, position))
+                else:
+                    misplaced[position] = Message(key, record.value)
+        return admitted, rejected, misplaced
+
+    def _forward(self, held: _Held, batch: Batch, misplaced: Mapping[int, Message]) -> None:
+        """Append records anew that a producer with another partitioner, or with an old partition count, put into a
+        partition that is not their member's: in two at once, a member's events would have no order."""
+        new = [message for position, message in misplaced.items() if position > held.forwarded]
+        if new:
+            self._log.append(batch.topic, new)
+            held.forwarded = max(misplaced)
+            metrics.FORWARDED.labels(batch.topic).inc(len(new))
 
     def _admit_record(self, record: Record) -> Admitted:
         catalogue = self._newest_catalogue()

@@ -6,11 +6,12 @@ them: a durable store that was lost, or put back from a backup, lacks the mark a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from streams.errors import Fenced
-from streams.event_log.protocol import TopicPartition
+from streams.event_log.epochs import GrowingLog, epoch_at, partitions_in
+from streams.event_log.protocol import Epochs, TopicPartition
 from streams.positions import NOTHING, unpack_position
 from streams.stores.protocol import DurableStore, StateEntry, tombstone
 
@@ -21,22 +22,25 @@ KIND: Final = "folded"
 class FoldedMarks:
     """The marks of one group, of the partitions that it has taken over.
 
-    epoch_of: a topic's current epoch (`EventLog.epoch`). Every method raises TryAgain when the store is away.
+    log: tells the topics' epochs. Every method raises TryAgain when the store is away.
     """
 
-    def __init__(self, group: str, durable: DurableStore, epoch_of: Callable[[str], int]) -> None:
+    def __init__(self, group: str, durable: DurableStore, log: GrowingLog) -> None:
         self._group = group
         self._durable = durable
-        self._epoch_of = epoch_of
+        self._log = log
         self._known: dict[TopicPartition, int] = {}
 
     def take_over(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Take over partitions; return the offset after each one's mark, 0 if that is of another epoch or missing."""
-        taken = list(places)
-        epochs = {topic: self._epoch_of(topic) for topic in {place.topic for place in taken}}
-        marks = self._stored(taken)
+        """Take over partitions; return the offset after each one's mark, 0 if that is of a topic since made anew, or
+        missing."""
+        marks = self._stored(places)
         self._known.update(marks)
-        return {place: _offset_after(mark, epochs[place.topic]) for place, mark in marks.items()}
+        return self._offsets_after(marks)
+
+    def next_offsets(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offset after each partition's mark, whoever folds it; 0 as above."""
+        return self._offsets_after(self._stored(places))
 
     def give_up(self, places: Iterable[TopicPartition]) -> None:
         """Forget partitions that others own now."""
@@ -58,6 +62,10 @@ class FoldedMarks:
             self._durable.put(KIND, [StateEntry(self._key(place), _mark(known[place])) for place in sorted(known)])
             self._known.update(known)
 
+    def _offsets_after(self, marks: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        epochs = {topic: self._log.epochs(topic) for topic in {place.topic for place in marks}}
+        return {place: offset_after(mark, epochs[place.topic], place.partition) for place, mark in marks.items()}
+
     def _stored(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         ordered = sorted(places)
         if not ordered:
@@ -72,6 +80,16 @@ def _mark(position: int) -> bytes:
     return tombstone(position) + b"\x01"
 
 
-def _offset_after(mark: int, epoch: int) -> int:
-    marked_epoch, last = unpack_position(mark)
-    return last + 1 if mark != NOTHING and marked_epoch == epoch else 0
+def offset_after(position: int, epochs: Epochs, partition: int) -> int:
+    """Return the offset after a position of a partition, 0 unless a record of the topic's own can have it.
+
+    >>> from streams.event_log.epochs import first_epoch, grown
+    >>> from streams.positions import pack_position
+    >>> epochs = grown(first_epoch(3, 1), 4, 2, [10])
+    >>> [offset_after(pack_position(*at), epochs, 0) for at in ((3, 9), (4, 12), (2, 9), (3, 12))]
+    [10, 13, 0, 0]
+    """
+    epoch, last = unpack_position(position)
+    if position == NOTHING or partitions_in(epochs, epoch) is None or epoch_at(epochs, partition, last) != epoch:
+        return 0
+    return last + 1

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
+from streams.agents.boundaries import Boundaries
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.event_log.protocol import Batch, TopicPartition
@@ -35,10 +36,11 @@ class DeadLetterSink(Protocol):
 @dataclass
 class Held:
     """What is held of one partition. taken: position of the last record taken in. written: all up to it is in both
-    stores."""
+    stores. forwarded: position of the last record that belonged elsewhere and was appended there."""
 
     taken: int = NOTHING
     written: int = NOTHING
+    forwarded: int = NOTHING
 
     def all_written(self) -> None:
         """Note that everything taken in is in both stores."""
@@ -52,8 +54,12 @@ class FoldingAgent(ABC, Generic[HeldT]):
     """An Agent that folds in memory; a subclass says what is held of a partition, how a batch is folded into it, and in
     which order states are written."""
 
-    def __init__(self, marks: FoldedMarks, dead_letters: DeadLetterSink) -> None:
+    keys_move = False
+    """Whether what is folded belongs to a key, which a growth of the topic may move to another partition."""
+
+    def __init__(self, marks: FoldedMarks, dead_letters: DeadLetterSink, boundaries: Boundaries) -> None:
         self._marks = marks
+        self._boundaries = boundaries
         self._dead_letters = dead_letters
         self._partitions: dict[TopicPartition, HeldT] = {}
         self._since_flush = 0
@@ -69,6 +75,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
         """Drop what is held for partitions that others own now."""
         places = list(partitions)
         self._marks.give_up(places)
+        self._boundaries.forget()
         for place in places:
             self._partitions.pop(place, None)
 
@@ -78,16 +85,29 @@ class FoldingAgent(ABC, Generic[HeldT]):
             return
         if self._unwritten >= UNWRITTEN_RECORDS:
             self.write()
-        place = TopicPartition(batch.topic, batch.partition)
-        held = self._partitions.get(place)
-        if held is None:
-            held = self._partitions[place] = self._hold(place)
+        if self.keys_move:
+            self._boundaries.wait(batch)
+        held = self._held_of(TopicPartition(batch.topic, batch.partition), batch.epoch)
+        forwarded = held.forwarded
         rejected = self._take_in(held, batch)
         if rejected:
             self._dead_letters.put_all(batch.topic, batch.partition, rejected, batch.epoch)
         held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
         self._since_flush += len(batch.records)
         self._unwritten += len(batch.records)
+        if held.forwarded > forwarded:
+            self.write()  # what was appended elsewhere is appended again unless the mark says that it was
+
+    def _held_of(self, place: TopicPartition, epoch: int) -> HeldT:
+        """Return what is held of a partition. States of an earlier epoch are let go: they may have changed elsewhere
+        since their keys moved away, and come back when the topic grows once more."""
+        held = self._partitions.get(place)
+        if held is not None and self.keys_move and held.taken != NOTHING and unpack_position(held.taken)[0] != epoch:
+            self.write()
+            held = None
+        if held is None:
+            held = self._partitions[place] = self._hold(place)
+        return held
 
     def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:
         """Write what is due to both stores; return the next offset of each partition up to which all is written."""

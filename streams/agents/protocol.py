@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from streams.errors import TryAgain
 from streams.event_log.protocol import Batch, TopicPartition
+
+
+class NotYet(TryAgain):
+    """A batch has to wait until other partitions are further: whoever called puts it back and reads on elsewhere."""
 
 
 class Agent(Protocol):
@@ -19,7 +24,8 @@ class Agent(Protocol):
 
     def process(self, batch: Batch) -> None:
         """Take in one batch. Effects may be held in memory until `flush`. Raises TryAgain when a store is away: the
-        runner then calls again with the same batch, after a wait; taking a batch in twice changes nothing."""
+        runner then calls again with the same batch, after a wait; taking a batch in twice changes nothing. Raises
+        NotYet for a batch that other partitions' records come before: it is read again later."""
         ...
 
     def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:

@@ -20,7 +20,7 @@ from typing import Protocol, runtime_checkable
 from streams import metrics
 from streams.agents.backoff import Backoff
 from streams.agents.health import AgentHealth
-from streams.agents.protocol import Agent
+from streams.agents.protocol import Agent, NotYet
 from streams.errors import Fenced, FixRequest, SlowDown, TryAgain
 from streams.event_log.protocol import Batch, Consumer, EventLog, TopicPartition
 
@@ -84,8 +84,12 @@ def run_agents(
             raise loop.failure
 
 
+Join = Callable[[str, Sequence[str]], Consumer]
+"""Joins a group, named first, that reads topics: `EventLog.consumer`, or another member's consumer of the same log."""
+
+
 class AgentLoop:
-    """One agent and its consumer."""
+    """One agent and its consumer. join: where the consumer comes from, if not from `log`."""
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class AgentLoop:
         health: AgentHealth,
         rng: Random,
         clock_ms: Callable[[], int],
+        join: Join | None = None,
     ) -> None:
         self.name = agent.name
         self.failure: Exception | None = None
@@ -106,6 +111,7 @@ class AgentLoop:
         self._health = health
         self._rng = rng
         self._clock_ms = clock_ms
+        self._new_consumer = join or log.consumer
         self._consumer: Consumer | None = None
         self._held: frozenset[TopicPartition] = frozenset()
         self._pending: deque[Batch] = deque()
@@ -156,11 +162,28 @@ class AgentLoop:
         self._measure_lag()
 
     def _process_pending(self) -> None:
+        waiting: NotYet | None = None
+        progress = False
         while self._pending:
-            self._process(self._pending[0])
+            try:
+                self._process(self._pending[0])
+            except NotYet as error:
+                waiting = error
+                self._put_back(self._pending[0])
+                continue
             self._pending.popleft()
+            progress = True
             if time.monotonic() - self._polled_s > self._policy.keep_alive_s:
                 self._keep_alive()
+        if waiting and not progress:
+            raise waiting
+
+    def _put_back(self, batch: Batch) -> None:
+        """Have a partition read again from a batch on: what it waits for may come from another partition's poll."""
+        assert self._consumer is not None
+        at = TopicPartition(batch.topic, batch.partition)
+        self._forget_pending({at})
+        self._consumer.seek(at, batch.records[0].offset)
 
     def _poll(self) -> None:
         """Fetch the next batches, unless some are pending from a turn that failed."""
@@ -177,7 +200,7 @@ class AgentLoop:
         """Return a new consumer. A topic that was there before and is gone may come back; one that never was is a
         mistake of the caller's (FixRequest)."""
         with _deleted_topics_may_come_back() if self._has_joined else contextlib.nullcontext():
-            consumer = self._log.consumer(self._agent.name, self._agent.topics)
+            consumer = self._new_consumer(self._agent.name, self._agent.topics)
         self._has_joined = True
         return consumer
 

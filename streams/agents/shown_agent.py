@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from streams.agents.boundaries import Boundaries
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
 from streams.agents.held_states import HeldStates
 from streams.agents.state_stores import StateStores
 from streams.errors import Undeliverable
+from streams.event_log.epochs import GrowingLog
 from streams.event_log.protocol import Batch, TopicPartition
 from streams.features.admission import admit_impression
 from streams.features.replay import PartitionStates, shown_titles
@@ -41,7 +43,7 @@ class _Held(Held):
 class ShownAgent(FoldingAgent[_Held]):
     """An Agent over `impressions`. A title's position alone tells what was counted; repeats of a page count nothing.
 
-    epoch_of: a topic's current epoch (`EventLog.epoch`).
+    log: the one that is folded. Titles are counted by partition, so it does not matter to them how it grows.
     """
 
     name = GROUP
@@ -52,11 +54,12 @@ class ShownAgent(FoldingAgent[_Held]):
         hot: StateStore,
         durable: DurableStore,
         dead_letters: DeadLetterSink,
-        epoch_of: Callable[[str], int],
+        log: GrowingLog,
         *,
         titles_held: int = TITLES_HELD,
     ) -> None:
-        super().__init__(FoldedMarks(GROUP, durable, epoch_of), dead_letters)
+        marks = FoldedMarks(GROUP, durable, log)
+        super().__init__(marks, dead_letters, Boundaries(marks, log))
         self._titles_held = titles_held
         self._stores = StateStores(hot, durable)
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from streams import warehouse
+from streams.agents.folded_marks import offset_after
 from streams.errors import Corrupt, TryAgain
-from streams.event_log.protocol import Batch, EventLog, Record, TopicPartition
-from streams.positions import NOTHING, unpack_position
+from streams.event_log.epochs import partitions_in
+from streams.event_log.protocol import Batch, Epochs, EventLog, Record, TopicPartition
+from streams.positions import NOTHING
 from streams.settings import Settings
 from streams.warehouse.ranges import day_of, folder_of
 
@@ -44,16 +46,16 @@ class _Held:
 class WarehouseSink:
     """An Agent that writes member events, impressions and exposures to Parquet files below `root`.
 
-    epoch_of: a topic's current epoch (`EventLog.epoch`). A partition is flushed once `flush_records` are held or the
+    epochs_of: a topic's epochs (`EventLog.epochs`). A partition is flushed once `flush_records` are held or the
     oldest has waited `flush_s`. Messages that do not decode are kept as raw bytes (see streams.warehouse.schemas).
     """
 
     name = GROUP
     topics: Sequence[str] = warehouse.TOPICS
 
-    def __init__(self, root: Path, epoch_of: Callable[[str], int], flush_records: int, flush_s: float) -> None:
+    def __init__(self, root: Path, epochs_of: Callable[[str], Epochs], flush_records: int, flush_s: float) -> None:
         self._root = root
-        self._epoch_of = epoch_of
+        self._epochs_of = epochs_of
         self._flush_records = flush_records
         self._flush_ms = flush_s * 1000
         self._held: dict[TopicPartition, _Held] = {}
@@ -62,10 +64,11 @@ class WarehouseSink:
         """Take over partitions; return for each the offset after the last one stored (0 if none is)."""
         places = list(partitions)
         for topic in {place.topic for place in places}:
-            epoch, ends = self._epoch_of(topic), warehouse.end_positions(self._root, topic)
+            epochs, ends = self._epochs_of(topic), warehouse.end_positions(self._root, topic)
             for place in places:
                 if place.topic == topic:
-                    self._held[place] = _Held(epoch, _next_offset(ends.get(place.partition), epoch))
+                    offset = offset_after(ends.get(place.partition, NOTHING), epochs, place.partition)
+                    self._held[place] = _Held(epochs[-1].epoch, offset)
         return {place: self._held[place].next_offset for place in places}
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
@@ -111,8 +114,11 @@ class WarehouseSink:
         if held.epoch != epoch:
             if held.records:
                 self._write(place, held)
-            stored = warehouse.end_positions(self._root, place.topic).get(place.partition)
-            held = self._held[place] = _Held(epoch, _next_offset(stored, epoch))
+            stored = warehouse.end_positions(self._root, place.topic).get(place.partition, NOTHING)
+            epochs = self._epochs_of(place.topic)
+            known = partitions_in(epochs, epoch) is not None  # else it was made anew this moment
+            offset = offset_after(stored, epochs, place.partition) if known else 0
+            held = self._held[place] = _Held(epoch, offset)
         return held
 
     def _write(self, place: TopicPartition, held: _Held) -> int:
@@ -132,13 +138,7 @@ class WarehouseSink:
                 warehouse.compact(self._root, place.topic, day, place.partition)
 
 
-def _next_offset(stored: int | None, epoch: int) -> int:
-    """Return the offset after the last position stored, 0 if that is of another epoch or there is none."""
-    stored_epoch, last = unpack_position(stored or NOTHING)
-    return last + 1 if stored_epoch == epoch else 0
-
-
 def open_sink(settings: Settings, log: EventLog) -> WarehouseSink:
     """Return the sink of the settings' warehouse. Raises FixRequest for an unknown scheme of `warehouse_url`."""
     root = warehouse.root_of(settings)
-    return WarehouseSink(root, log.epoch, settings.warehouse_flush_records, settings.warehouse_flush_s)
+    return WarehouseSink(root, log.epochs, settings.warehouse_flush_records, settings.warehouse_flush_s)

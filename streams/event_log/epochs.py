@@ -6,6 +6,7 @@ A key's records of one epoch lie in one partition; growth moves keys, at an offs
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from streams.event_log.protocol import Batch, Epochs, Message, Record, TopicEpoch
@@ -16,7 +17,7 @@ class GrowingLog(Protocol):
     """What an agent needs of the log that it folds."""
 
     def epochs(self, topic: str) -> Epochs: ...
-    def start_offset(self, topic: str, partition: int) -> int: ...
+    def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]: ...
     def append(self, topic: str, messages: Sequence[Message]) -> object: ...
 
 
@@ -47,13 +48,16 @@ def epoch_at(epochs: Epochs, partition: int, offset: int) -> int:
     return epochs[-1].epoch
 
 
+def partitions_in(epochs: Epochs, epoch: int) -> int | None:
+    """Return how many partitions the topic had in `epoch`; None if that is not one of its epochs."""
+    return next((one.partitions for one in epochs if one.epoch == epoch), None)
+
+
 def is_placed(epochs: Epochs, epoch: int, key: bytes, partition: int) -> bool:
-    """Return whether a record with `key` belongs into `partition` in `epoch`; of epochs before the topic was made anew
-    nothing is known, and nothing is said against it."""
-    for one in epochs:
-        if one.epoch == epoch:
-            return partition_for(key, one.partitions) == partition
-    return True
+    """Return whether a record with `key` belongs into `partition` in `epoch`. Nothing is said against a record of an
+    epoch that is not known."""
+    count = partitions_in(epochs, epoch)
+    return count is None or partition_for(key, count) == partition
 
 
 def boundary_of(epochs: Epochs, epoch: int) -> dict[int, int]:
@@ -62,7 +66,7 @@ def boundary_of(epochs: Epochs, epoch: int) -> dict[int, int]:
     >>> boundary_of(grown(first_epoch(1, 2), 2, 4, [7, 9]), 2)
     {0: 7, 1: 9}
     """
-    for before, one in zip(epochs, epochs[1:], strict=False):
+    for before, one in pairwise(epochs):
         if one.epoch == epoch:
             return dict(enumerate(one.starts[: before.partitions]))
     return {}

@@ -15,8 +15,8 @@ import msgspec
 
 from streams.errors import Corrupt, FixRequest, SlowDown, TryAgain
 from streams.event_log.environments import FULL_RETRY_S, EnvironmentOptions, Handle, OpenEnvironment
-from streams.event_log.protocol import Appended, Epochs, Message, Record, TopicEpoch
 from streams.event_log.epochs import grown
+from streams.event_log.protocol import Appended, Epochs, Message, Record, TopicEpoch
 from streams.event_log.record_codec import (
     pack_message,
     pack_offset,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from streams.catalogue import Title
 from streams.errors import Undeliverable
-from streams.event_log.protocol import Batch, Record
+from streams.event_log.epochs import is_placed
+from streams.event_log.protocol import Batch, Epochs, Record
 from streams.events import Event
 from streams.features.admission import admit_event, admit_impression
 from streams.features.entity_state import EntityState
@@ -60,11 +61,18 @@ _fold_title = TITLE.fold
 
 @dataclass
 class OfflineStates:
-    """The states of a stretch of the log, by partition number. refused: how many records were undeliverable."""
+    """The states of a stretch of the log, by partition number; members' in common, since a growth moves them.
+
+    epochs: of `member-events`; a record in a partition that is not its member's counts where it was appended anew.
+    Without them none is taken for misplaced. refused: how many records were undeliverable.
+    """
 
     catalogue: Mapping[str, Title]
+    epochs: Epochs = ()
     partitions: dict[int, PartitionStates] = field(default_factory=dict)
+    members: dict[str, EntityState] = field(default_factory=dict)
     refused: int = 0
+    misplaced: int = 0
 
     def take(self, batch: Batch) -> None:
         """Fold a batch of `member-events` or `impressions`; of other topics nothing."""
@@ -80,6 +88,9 @@ class OfflineStates:
     def take_event(self, record: Record, epoch: int, partition: int) -> bool:
         """Fold one record of `member-events`; return whether it was new. Raises Undeliverable."""
         event, genres = admit_event(record, self.catalogue)
+        if not is_placed(self.epochs, epoch, member_key(event.member_id), partition):
+            self.misplaced += 1
+            return False
         return self.partition(partition).fold_event(event, genres, pack_position(epoch, record.offset))
 
     def take_impression(self, record: Record, epoch: int, partition: int) -> None:
@@ -91,15 +102,12 @@ class OfflineStates:
         """Return the states of a partition number, to fold into."""
         states = self.partitions.get(partition)
         if states is None:
-            states = self.partitions[partition] = PartitionStates()
+            states = self.partitions[partition] = PartitionStates(members=self.members)
         return states
 
     def member(self, member_id: str) -> EntityState | None:
         """Return a member's state as it is now; do not change it."""
-        for states in self.partitions.values():
-            if member_id in states.members:
-                return states.members[member_id]
-        return None
+        return self.members.get(member_id)
 
     def items(self) -> Iterable[tuple[str, dict[bytes, bytes]]]:
         """Return (kind, packed states by key) of every kind."""
@@ -108,9 +116,9 @@ class OfflineStates:
     def packed(self) -> dict[str, dict[bytes, bytes]]:
         """Return the stored form of every state, by kind and key."""
         packed: dict[str, dict[bytes, bytes]] = {view.name: {} for view in VIEWS}
+        for member_id, state in self.members.items():
+            packed[MEMBER.name][member_key(member_id)] = MEMBER.pack(state)
         for partition, states in self.partitions.items():
-            for member_id, state in states.members.items():
-                packed[MEMBER.name][member_key(member_id)] = MEMBER.pack(state)
             for view, titles in ((TITLE, states.titles), (TITLE_SHOWN, states.shown)):
                 for item_id, state in titles.items():
                     packed[view.name][title_key(item_id, partition)] = view.pack(state)
@@ -124,9 +132,11 @@ def shown_titles(impression: Impression) -> list[str]:
     return list(dict.fromkeys(item.item_id for row in impression.rows for item in row.items))
 
 
-def replay(batches: Iterable[Batch], catalogue: Mapping[str, Title]) -> OfflineStates:
-    """Return the states after `batches`, each partition's in offset order, as agents come to them from any start."""
-    states = OfflineStates(catalogue)
+def replay(batches: Iterable[Batch], catalogue: Mapping[str, Title], epochs: Epochs = ()) -> OfflineStates:
+    """Return the states after `batches`, each partition's in offset order and those of a topic that has grown epoch by
+    epoch (see streams.event_log.epochs.read_epochs), as agents come to them from any start. epochs: see OfflineStates.
+    """
+    states = OfflineStates(catalogue, epochs)
     for batch in batches:
         states.take(batch)
     return states

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from streams.agents.dead_letters import Rejected
 from streams.errors import MarqueeError
+from streams.event_log.epochs import first_epoch
+from streams.event_log.protocol import Epochs, Message, Record
 from streams.positions import NOTHING
 from streams.stores.entries import check_entries, is_newer
 from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of, version_of
@@ -114,6 +116,22 @@ class MemoryStore:
     def _check(self) -> None:
         if self.away is not None:
             raise self.away
+
+
+class OneEpoch:
+    """A log, as agents see it, of topics with one partition that have not grown."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epochs = first_epoch(epoch, 1)
+
+    def epochs(self, topic: str) -> Epochs:
+        return self._epochs
+
+    def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:
+        return []
+
+    def append(self, topic: str, messages: Sequence[Message]) -> None:
+        raise AssertionError("nothing is misplaced in a topic of one partition")
 
 
 class Letters:

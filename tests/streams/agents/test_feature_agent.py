@@ -29,7 +29,7 @@ from streams.stores.embedded_hot import EmbeddedHotStore
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
 from streams.stores.sqlite_durable import SqliteDurableStore
 from streams.topics import MEMBER_EVENTS
-from tests.streams.agents.state_stores import Gate, Killed, Letters, MemoryStore
+from tests.streams.agents.state_stores import Gate, Killed, Letters, MemoryStore, OneEpoch
 from tests.streams.features.events import CATALOGUE, DAY_MS, EPOCH, NOW_MS, batches, events, generated
 from tests.streams.importers.real_data import folder_or_skip
 
@@ -50,7 +50,7 @@ def agent_over(
         hot,
         durable,
         letters or Letters(),
-        lambda _: epoch,
+        OneEpoch(epoch),
         members_held=members_held,
         titles_held=members_held,
         watch=watch,
@@ -438,7 +438,7 @@ def test_a_title_published_meanwhile_is_found_by_reading_the_catalogue_again(tmp
     publish_titles(engine, [Title("t1", "One", 2000, ("Drama",))], NOW_MS - DAY_MS)
     letters = Letters()
     agent = FeatureAgent(
-        CatalogueSource(engine), MemoryStore(), MemoryStore(), letters, lambda _: EPOCH, clock_ms=lambda: NOW_MS
+        CatalogueSource(engine), MemoryStore(), MemoryStore(), letters, OneEpoch(EPOCH), clock_ms=lambda: NOW_MS
     )
     agent.process(batch_of([play(1)]))
     publish_titles(engine, [Title("t2", "Two", 2001, ("Comedy",))], NOW_MS)
@@ -458,7 +458,7 @@ def test_the_catalogue_is_not_read_again_for_records_older_than_it() -> None:
         return CATALOGUE
 
     letters = Letters()
-    agent = FeatureAgent(source, MemoryStore(), MemoryStore(), letters, lambda _: EPOCH, clock_ms=lambda: NOW_MS)
+    agent = FeatureAgent(source, MemoryStore(), MemoryStore(), letters, OneEpoch(EPOCH), clock_ms=lambda: NOW_MS)
     old = [Record(n, NOW_MS - 1, b"m", encode_event(play(n, item_id=f"x{n}"))) for n in range(20)]
     agent.process(Batch(MEMBER_EVENTS, 0, EPOCH, old))
 
@@ -468,7 +468,7 @@ def test_the_catalogue_is_not_read_again_for_records_older_than_it() -> None:
 
 def test_a_catalogue_that_is_away_means_try_again() -> None:
     engine = sa.create_engine("sqlite:////nowhere/at/all.db")
-    agent = FeatureAgent(CatalogueSource(engine), MemoryStore(), MemoryStore(), Letters(), lambda _: EPOCH)
+    agent = FeatureAgent(CatalogueSource(engine), MemoryStore(), MemoryStore(), Letters(), OneEpoch(EPOCH))
     with pytest.raises(TryAgain, match="catalogue"):
         agent.process(batch_of([play(1)]))
     engine.dispose()

@@ -15,6 +15,7 @@ from streams import warehouse
 from streams.agents import warehouse_sink
 from streams.agents.warehouse_sink import WarehouseSink, open_sink
 from streams.errors import TryAgain
+from streams.event_log.epochs import first_epoch
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import Batch, Message, Record, TopicPartition
 from streams.settings import Settings
@@ -28,7 +29,7 @@ PLACE = TopicPartition(MEMBER_EVENTS, 0)
 
 
 def _sink(root: Path, epoch: int = 1) -> WarehouseSink:
-    return WarehouseSink(root, lambda _topic: epoch, FLUSH_RECORDS, FLUSH_S)
+    return WarehouseSink(root, lambda _topic: first_epoch(epoch, 2), FLUSH_RECORDS, FLUSH_S)
 
 
 def _batch(offsets: Iterable[int], epoch: int = 1, place: TopicPartition = PLACE) -> Batch:
