@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from streams.errors import FixRequest
 from streams.settings import Settings
 from streams.stores.embedded_hot import EmbeddedHotStore
 from streams.stores.live_reads import LiveReads, LocalReads
 from streams.stores.protocol import DurableStore, StateStore
+from streams.stores.redis import address as redis_address
 from streams.stores.sqlite_durable import SqliteDurableStore
+
+_HOT: Final = ["embedded:", "redis://", "rediss://", "redis+cluster://", "rediss+cluster://"]
 
 
 def open_hot(settings: Settings) -> StateStore:
-    """Return the store of `settings.hot_url`; it opens its files on first use. FixRequest for unknown schemes."""
+    """Return the store of `settings.hot_url`; it opens files or connects on first use.
+
+    Raises FixRequest for unknown schemes.
+    """
     if settings.scheme_of(settings.hot_url) == "embedded":
         return EmbeddedHotStore(settings.path_of(settings.hot_url), settings.hot_max_bytes)
-    raise _unknown("MARQUEE_HOT_URL", settings.hot_url, ["embedded:"])
+    if settings.scheme_of(settings.hot_url) in redis_address.SCHEMES:
+        from streams.stores.redis.hot_store import RedisHotStore  # takes a while to import
+
+        address = redis_address.address_of(settings)
+        return RedisHotStore(address, settings.redis_write_timeout_s, settings.redis_connections)
+    raise _unknown("MARQUEE_HOT_URL", settings.hot_url, _HOT)
 
 
 def open_live_reads(settings: Settings, hot: StateStore, kinds: Sequence[str]) -> LiveReads:
@@ -26,7 +38,7 @@ def open_live_reads(settings: Settings, hot: StateStore, kinds: Sequence[str]) -
     """
     if settings.scheme_of(settings.hot_url) == "embedded":
         return LocalReads(hot)
-    raise _unknown("MARQUEE_HOT_URL", settings.hot_url, ["embedded:"])
+    raise _unknown("MARQUEE_HOT_URL", settings.hot_url, _HOT)
 
 
 def open_durable(settings: Settings) -> DurableStore:

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streams.stores.embedded_hot import EmbeddedHotStore
 from streams.stores.protocol import POSITION_BYTES, DurableStore, StateEntry, StateStore
+from streams.stores.redis.address import parse_address
 from streams.stores.sqlite_durable import SqliteDurableStore
+
+if TYPE_CHECKING:
+    from streams.stores.redis.hot_store import RedisHotStore
 
 HOT_MAX_BYTES = 256 << 20
 
@@ -23,8 +28,19 @@ def sqlite_durable(folder: str | Path) -> SqliteDurableStore:
     return SqliteDurableStore(Path(folder) / "durable.db", write_timeout_ms=10_000)
 
 
+def redis_hot(url: str) -> RedisHotStore:
+    from streams.stores.redis.hot_store import RedisHotStore  # a child process imports the engine that it opens
+
+    return RedisHotStore(parse_address(url), timeout_s=5.0, connections=16)
+
+
 DURABLE: Mapping[str, Callable[[str], DurableStore]] = {"sqlite_durable": sqlite_durable}
-ENGINES: Mapping[str, Callable[[str], StateStore]] = {"embedded_hot": embedded_hot, **DURABLE}
+ENGINES: Mapping[str, Callable[[str], StateStore]] = {
+    "embedded_hot": embedded_hot,
+    "redis": redis_hot,
+    "redis_cluster": redis_hot,
+    **DURABLE,
+}
 
 
 def entry(key: bytes, position: int, payload: bytes = b"payload") -> StateEntry:

@@ -1,0 +1,57 @@
+"""The hot store on Redis: the contract on one server and on a cluster of three."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streams.stores.redis.address import parse_address
+from tests.streams.stores.contract import StateStoreContract
+from tests.streams.stores.redis_places import delete_all
+
+
+@pytest.fixture
+def redis_url() -> str:
+    return os.environ.get("MARQUEE_TEST_REDIS_URL") or pytest.skip("no Redis")
+
+
+@pytest.fixture
+def redis_cluster_url() -> str:
+    return os.environ.get("MARQUEE_TEST_REDIS_CLUSTER_URL") or pytest.skip("no Redis Cluster")
+
+
+class _RedisContract(StateStoreContract):
+    @pytest.fixture
+    def url(self) -> str:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def new_place(self, url: str) -> Iterator[Callable[[], str]]:
+        places: list[str] = []
+
+        def new_place() -> str:
+            places.append(f"{url}?prefix=test-{uuid.uuid4().hex}")
+            return places[-1]
+
+        yield new_place
+        for place in places:
+            delete_all(parse_address(place))
+
+
+class TestRedisHotStore(_RedisContract):
+    engine = "redis"
+
+    @pytest.fixture
+    def url(self, redis_url: str) -> str:
+        return redis_url
+
+
+class TestRedisClusterHotStore(_RedisContract):
+    engine = "redis_cluster"
+
+    @pytest.fixture
+    def url(self, redis_cluster_url: str) -> str:
+        return redis_cluster_url
