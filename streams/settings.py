@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     model_refresh_s: float = Field(default=1.0, gt=0)
     """How often serving looks for a new champion."""
 
+    agents: str = "features"
+    """What `faust -A streams.app worker` runs: features, sink, or both with a comma between."""
+
     warehouse_flush_records: int = Field(default=20_000, ge=1)
     warehouse_flush_s: float = Field(default=10.0, gt=0)
 

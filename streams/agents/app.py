@@ -12,28 +12,17 @@ from typing import Annotated, Final
 
 import typer
 
-from streams.agents.catalogue_source import CatalogueSource
-from streams.agents.dead_letters import DeadLetters
-from streams.agents.feature_agent import FeatureAgent
 from streams.agents.health import AgentHealth
 from streams.agents.health_server import health_server
 from streams.agents.json_logs import log_json_to_stderr
-from streams.agents.protocol import Agent
+from streams.agents.opening import SINK, check_names, open_agents
 from streams.agents.runner import run_agents
-from streams.agents.shown_agent import ShownAgent
-from streams.agents.warehouse_sink import open_sink
-from streams.errors import FixRequest, MarqueeError
+from streams.errors import MarqueeError
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings, load_settings
-from streams.stores.open import open_durable, open_hot
-from streams.stores.sql import open_sql
 
 logger = logging.getLogger(__name__)
-
-FEATURES: Final = "features"
-SINK: Final = "sink"
-NAMES: Final = (FEATURES, SINK)
 
 RETENTION_INTERVAL_S: Final = 10.0
 """A topic that is full takes appends again about this long after its agents have caught up."""
@@ -50,40 +39,31 @@ def agents(
 
 
 def main(names: Sequence[str], settings: Settings, metrics_port: int | None = None) -> None:
-    """Run the named agents until a signal. Raises FixRequest for an unknown name."""
+    """Run the named agents until a signal. On Kafka they run as a Faust app. Raises FixRequest for an unknown name."""
     log_json_to_stderr()
-    unknown = set(names) - set(NAMES)
-    if unknown or not names:
-        raise FixRequest("agents", f"{', '.join(sorted(unknown)) or 'none'} named; there are {', '.join(NAMES)}")
+    check_names(names)
+    if settings.scheme_of(settings.log_url) == "kafka":
+        from streams.agents.faust.run import run_worker  # Faust takes a second to import
+
+        run_worker(names, settings, metrics_port)
+    else:
+        _run_threads(names, settings, metrics_port)
+    logger.info("agents stopped")
+
+
+def _run_threads(names: Sequence[str], settings: Settings, metrics_port: int | None) -> None:
     stop = stop_on_signals()
     health = AgentHealth()
     with contextlib.ExitStack() as stack:
         log = open_event_log(settings)
         stack.callback(log.close)
-        chosen: list[Agent] = []
-        if FEATURES in names:
-            chosen += _feature_agents(settings, log, stack)
+        agents = open_agents(names, settings, log, stack)
         if SINK in names:
-            chosen.append(open_sink(settings, log))
             stack.enter_context(retention(log, RETENTION_INTERVAL_S))
         if metrics_port is not None:
             stack.enter_context(health_server(health, metrics_port))
-        logger.info("agents start", extra={"agents": [agent.name for agent in chosen]})
-        run_agents(log, chosen, stop, health=health)
-        logger.info("agents stopped")
-
-
-def _feature_agents(settings: Settings, log: EventLog, stack: contextlib.ExitStack) -> list[Agent]:
-    engine = open_sql(settings)
-    stack.callback(engine.dispose)
-    hot, durable = open_hot(settings), open_durable(settings)
-    stack.callback(hot.close)
-    stack.callback(durable.close)
-    dead_letters = DeadLetters(log)
-    return [
-        FeatureAgent(CatalogueSource(engine), hot, durable, dead_letters, log),
-        ShownAgent(hot, durable, dead_letters, log),
-    ]
+        logger.info("agents start", extra={"agents": [agent.name for agent in agents]})
+        run_agents(log, agents, stop, health=health)
 
 
 def stop_on_signals() -> threading.Event:

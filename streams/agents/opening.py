@@ -1,0 +1,53 @@
+"""Agents by name, with the engines of the settings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from streams.agents.catalogue_source import CatalogueSource
+from streams.agents.dead_letters import DeadLetters
+from streams.agents.feature_agent import FeatureAgent
+from streams.agents.protocol import Agent
+from streams.agents.shown_agent import ShownAgent
+from streams.agents.warehouse_sink import open_sink
+from streams.errors import FixRequest
+from streams.event_log.protocol import EventLog
+from streams.settings import Settings
+from streams.stores.open import open_durable, open_hot
+from streams.stores.sql import open_sql
+
+FEATURES: Final = "features"
+SINK: Final = "sink"
+NAMES: Final = (FEATURES, SINK)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise FixRequest unless there is a name, and only known ones."""
+    unknown = set(names) - set(NAMES)
+    if unknown or not names:
+        raise FixRequest("agents", f"{', '.join(sorted(unknown)) or 'none'} named; there are {', '.join(NAMES)}")
+
+
+def open_agents(names: Sequence[str], settings: Settings, log: EventLog, stack: contextlib.ExitStack) -> list[Agent]:
+    """Return the named agents; `stack` closes what they use."""
+    chosen: list[Agent] = []
+    if FEATURES in names:
+        chosen += _feature_agents(settings, log, stack)
+    if SINK in names:
+        chosen.append(open_sink(settings, log))
+    return chosen
+
+
+def _feature_agents(settings: Settings, log: EventLog, stack: contextlib.ExitStack) -> list[Agent]:
+    engine = open_sql(settings)
+    stack.callback(engine.dispose)
+    hot, durable = open_hot(settings), open_durable(settings)
+    stack.callback(hot.close)
+    stack.callback(durable.close)
+    dead_letters = DeadLetters(log)
+    return [
+        FeatureAgent(CatalogueSource(engine), hot, durable, dead_letters, log),
+        ShownAgent(hot, durable, dead_letters, log),
+    ]
