@@ -1,4 +1,4 @@
-"""The commands of the streams: replay data sets, simulate members, see to dead letters."""
+"""The commands of the streams: replay data sets, simulate members, see to dead letters and the SQL database."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import sqlalchemy as sa
+
     from streams.event_log.protocol import EventLog
     from streams.importers.dataset import Dataset
     from streams.simulation.visitors import Visitors
 
 replay_app = typer.Typer(name="replay", no_args_is_help=True, help="Put a data set's events into the log.")
 dead_letters_app = typer.Typer(name="dead-letters", no_args_is_help=True, help="Messages that could not be processed.")
+db_app = typer.Typer(name="db", no_args_is_help=True, help="The SQL database's tables.")
 
 Speed = Annotated[str | None, typer.Option(help="Multiple of event time, such as 1000x.")]
 Rate = Annotated[float | None, typer.Option(help="Events a second.")]
@@ -153,6 +156,44 @@ def redrive_letters(
     with _log() as log:
         count = redrive(log, lambda letter: reason in (None, letter.reason))
     typer.echo(f"{count:,} messages appended anew")
+
+
+@db_app.command("current")
+def show_revision() -> None:
+    """Show the revision that the SQL database is at, and the one that this version needs."""
+    from streams.stores.sql_schema import HEAD, schema_version
+
+    with _sql() as engine:
+        found = schema_version(engine)
+        where = engine.url.render_as_string()
+    state = "up to date" if found == HEAD else f"this version needs {HEAD}: `marquee db upgrade`"
+    typer.echo(f"{where} is at revision {found or 'none'}; {state}")
+    if found != HEAD:
+        raise typer.Exit(1)
+
+
+@db_app.command("upgrade")
+def upgrade_tables() -> None:
+    """Bring the SQL database's tables up to date. Every process does so at its first use, if its role may."""
+    from streams.stores.sql_schema import HEAD, migrate, schema_version
+
+    with _sql() as engine:
+        before = schema_version(engine)
+        migrate(engine)
+    done = "was up to date" if before == HEAD else f"upgraded from {before or 'none'}"
+    typer.echo(f"at revision {HEAD}: {done}")
+
+
+@contextlib.contextmanager
+def _sql() -> Iterator[sa.Engine]:
+    from streams.settings import load_settings
+    from streams.stores.sql import open_sql
+
+    engine = open_sql(load_settings())
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextlib.contextmanager

@@ -134,3 +134,15 @@ def test_simulating_without_a_platform_says_how_to_start_one(tmp_path: Path) -> 
     done = marquee("--state", str(tmp_path), "simulate", "--url", f"http://127.0.0.1:{free_port()}", "--pages", "1")
     assert done.returncode == 1
     assert "start it with `marquee up`" in done.stderr
+
+
+def test_db_shows_the_revision_and_upgrades(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    before = marquee("--state", state, "db", "current")
+    assert before.returncode == 1
+    assert "is at revision none; this version needs" in before.stdout
+    assert "upgraded from none" in marquee("--state", state, "db", "upgrade").stdout
+    assert "was up to date" in marquee("--state", state, "db", "upgrade").stdout
+    after = marquee("--state", state, "db", "current")
+    assert after.returncode == 0
+    assert "up to date" in after.stdout
