@@ -59,7 +59,7 @@ class FoldedMarks:
         self.check()
         known = {place: position for place, position in positions.items() if place in self._known}
         if known:
-            self._durable.put(KIND, [StateEntry(self._key(place), _mark(known[place])) for place in sorted(known)])
+            self._durable.write(KIND, [StateEntry(self._key(place), _mark(known[place])) for place in sorted(known)])
             self._known.update(known)
 
     def _offsets_after(self, marks: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:

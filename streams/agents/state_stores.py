@@ -97,5 +97,5 @@ class StateStores:
             stored = self._hot.get(view.name, [entries[place].key for place in refused])
             for place, value in zip(refused, stored, strict=True):
                 current[place] = value == entries[place].value
-        self._durable.put(view.name, entries)
+        self._durable.write(view.name, entries)
         return current

@@ -42,13 +42,17 @@ def open_live_reads(settings: Settings, hot: StateStore, kinds: Sequence[str]) -
 
 
 def open_durable(settings: Settings) -> DurableStore:
-    """Return the durable store of `settings.durable_url`; it opens its file on first use. Raises FixRequest likewise.
+    """Return the durable store of `settings.durable_url`; it opens it on first use. Raises FixRequest likewise.
 
     Its writes reach the disk when the log's do: a state that lags behind what was committed would lose events.
     """
     if settings.scheme_of(settings.durable_url) == "sqlite":
         return SqliteDurableStore(settings.path_of(settings.durable_url))
-    raise _unknown("MARQUEE_DURABLE_URL", settings.durable_url, ["sqlite:"])
+    if settings.scheme_of(settings.durable_url) == "cassandra":
+        from streams.stores.cassandra.store import CassandraDurableStore  # half a second that only its users pay
+
+        return CassandraDurableStore(settings)
+    raise _unknown("MARQUEE_DURABLE_URL", settings.durable_url, ["sqlite:", "cassandra://"])
 
 
 def _unknown(variable: str, url: str, known: Iterable[str]) -> FixRequest:

@@ -108,6 +108,10 @@ class Profile(msgspec.Struct, frozen=True):
 class DurableStore(StateStore, Protocol):
     """A state store that survives the hot one, with each member's profile and history by time."""
 
+    def write(self, kind: str, entries: Sequence[StateEntry]) -> None:
+        """As put, without saying which were written: an engine that need not know it is spared a read."""
+        ...
+
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
         """Add rows; one already there (same member, event time and position) stays as it is."""
         ...

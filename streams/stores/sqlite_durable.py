@@ -143,6 +143,10 @@ class SqliteDurableStore:
             connection.executemany(_PUT, rows)
         return written
 
+    def write(self, kind: str, entries: Sequence[StateEntry]) -> None:
+        """As put, without saying which were written."""
+        self.put(kind, entries)
+
     def scan(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) of every state of a kind in key order; each chunk of SCAN_CHUNK is of one moment."""
         after = b""

@@ -64,6 +64,9 @@ class MemoryStore:
         self.gate.pass_through()
         return written
 
+    def write(self, kind: str, entries: Sequence[StateEntry]) -> None:
+        self.put(kind, entries)
+
     def _put(self, kind: str, entry: StateEntry) -> bool:
         stored = self.states.setdefault(kind, {}).get(entry.key, bytes(POSITION_BYTES))
         sizes = len(entry.value) == POSITION_BYTES, len(stored) > POSITION_BYTES

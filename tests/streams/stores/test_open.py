@@ -32,5 +32,5 @@ def test_opening_touches_no_file_so_that_a_dead_store_stops_nothing_from_startin
 def test_an_unknown_engine_is_named_with_its_variable_and_the_known_ones() -> None:
     with pytest.raises(FixRequest, match=r"MARQUEE_HOT_URL.*memcached.*embedded:"):
         open_hot(Settings(hot_url="memcached://localhost"))
-    with pytest.raises(FixRequest, match=r"MARQUEE_DURABLE_URL.*sqlite:"):
+    with pytest.raises(FixRequest, match=r"MARQUEE_DURABLE_URL.*sqlite:.*cassandra:"):
         open_durable(Settings(durable_url="mongodb://localhost"))
