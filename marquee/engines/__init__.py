@@ -1,0 +1,1 @@
+"""The real engines on one machine, for development, tests and chaos: Kafka, Cassandra, Redis, PostgreSQL."""
