@@ -84,7 +84,7 @@ def _replay(read: Callable[[], Dataset], speed: str | None, rate: float | None, 
     settings = load_settings()
     engine = open_sql(settings)
     try:
-        with _log() as log:
+        with open_log() as log:
             replayed = replay_with_progress(dataset, log, engine, pace, shift_to_now=shift_to_now, console=console)
     finally:
         engine.dispose()
@@ -137,7 +137,7 @@ def list_letters(
     """List messages that were put aside, newest first: where they came from, when (UTC), and why."""
     from streams.agents.dead_letters import list_dead_letters
 
-    with _log() as log:
+    with open_log() as log:
         letters = list_dead_letters(log, limit, reason)
     for letter in letters:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(letter.time_ms / 1000))
@@ -153,7 +153,7 @@ def redrive_letters(
     """Append messages that were put aside to their topics anew, once their cause is mended."""
     from streams.agents.dead_letters import redrive
 
-    with _log() as log:
+    with open_log() as log:
         count = redrive(log, lambda letter: reason in (None, letter.reason))
     typer.echo(f"{count:,} messages appended anew")
 
@@ -197,7 +197,8 @@ def _sql() -> Iterator[sa.Engine]:
 
 
 @contextlib.contextmanager
-def _log() -> Iterator[EventLog]:
+def open_log() -> Iterator[EventLog]:
+    """Open the log that the settings name, for one command."""
     from streams.event_log.open import open_event_log
     from streams.settings import load_settings
 

@@ -24,13 +24,24 @@ CLOCK_SLACK_MS: Final = 1_000
 
 
 def find_in_log(log: EventLog, page_id: str, parts: PageIdParts) -> Impression | None:
-    """Return a page's impression, None if it is not in the log (any more). Raises TryAgain if that cannot be read."""
-    if parts.partition >= _partitions(log):
+    """Return a page's impression, None if it is not in the log (any more). Raises TryAgain if that cannot be read.
+
+    In a topic that has grown it may be in another partition than its id says."""
+    count = _partitions(log)
+    if parts.partition < count and (found := _find_in_partition(log, parts.partition, page_id, parts.served_at_ms)):
+        return found
+    if not count or len(log.epochs(IMPRESSIONS)) < 2:
         return None
+    others = (partition for partition in range(count) if partition != parts.partition)
+    found_elsewhere = (_find_in_partition(log, partition, page_id, parts.served_at_ms) for partition in others)
+    return next((found for found in found_elsewhere if found is not None), None)
+
+
+def _find_in_partition(log: EventLog, partition: int, page_id: str, served_at_ms: int) -> Impression | None:
     needle = b'"%b"' % page_id.encode()
-    offset = first_since(log, parts.partition, parts.served_at_ms - CLOCK_SLACK_MS)
+    offset = first_since(log, partition, served_at_ms - CLOCK_SLACK_MS)
     for _ in range(MAX_SCANNED // CHUNK_RECORDS):
-        records = log.read(IMPRESSIONS, parts.partition, offset, CHUNK_RECORDS)
+        records = log.read(IMPRESSIONS, partition, offset, CHUNK_RECORDS)
         for record in records:
             if needle in record.value:
                 found = find_in_message(record.value, page_id)
