@@ -32,7 +32,13 @@ def forget(settings: Settings, member_id: str) -> Forgotten:
 
 
 def end_position(log: EventLog, member_id: str) -> int:
-    """Return the position of the newest message in a member's partition, NOTHING for an empty one."""
+    """Return the position of the newest message in a member's partition, NOTHING for an empty one. Of a topic that has
+    grown, all earlier epochs are covered: the member's messages of those may be elsewhere."""
     topic = topics.MEMBER_EVENTS
-    end = log.end_offset(topic, partition_for(member_id.encode(), log.partition_count(topic)))
-    return pack_position(log.epoch(topic), end - 1) if end else NOTHING
+    epochs = log.epochs(topic)
+    newest = epochs[-1]
+    partition = partition_for(member_id.encode(), newest.partitions)
+    end = log.end_offset(topic, partition)
+    if end > newest.starts[partition]:
+        return pack_position(newest.epoch, end - 1)
+    return pack_position(newest.epoch, 0) - 1 if len(epochs) > 1 else NOTHING

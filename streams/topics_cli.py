@@ -68,7 +68,5 @@ def grow_topic(
         newest = log.epochs(topic)[-1]
     ends = ", ".join(f"{topic}/{n} at {start:,}" for n, start in enumerate(newest.starts[:count]))
     typer.echo(f"{topic} has {newest.partitions} partitions; epoch {newest.epoch} begins at: {ends}")
-    typer.echo(
-        "Agents fold what is before these offsets in every partition, then what comes after; nothing to restart."
-    )
+    typer.echo("Agents fold what is before these offsets in every partition, then what comes after; restart nothing.")
     typer.echo(f"Set MARQUEE_PARTITIONS={partitions} for the day on which the log has to be made anew.")
