@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Final
 
 from streams import topics
 from streams.errors import FixRequest, SlowDown, TryAgain
@@ -18,20 +20,34 @@ def open_event_log(settings: Settings) -> EventLog:
 
     If it is away for now, its calls raise TryAgain until it is back. Raises FixRequest for a URL of no known engine."""
     scheme = settings.scheme_of(settings.log_url)
-    if scheme != "embedded":
-        raise FixRequest("MARQUEE_LOG_URL", f"no event log engine is called {scheme!r}; use embedded:<folder>")
-    log = EmbeddedLog(
+    if scheme not in ENGINES:
+        raise FixRequest("MARQUEE_LOG_URL", f"no event log engine is called {scheme!r}: {' or '.join(ENGINES)}")
+    log = ENGINES[scheme](settings)
+    try:
+        ensure_topics(log, settings)
+    except (TryAgain, SlowDown) as error:
+        logger.warning("the event log is not ready yet: %s", error)
+    return log
+
+
+def _embedded(settings: Settings) -> EventLog:
+    return EmbeddedLog(
         settings.path_of(settings.log_url),
         max_bytes=settings.log_max_bytes,
         retention_ms=settings.log_retention_ms,
         sync=settings.log_sync,
         session_timeout_ms=settings.session_timeout_ms,
     )
-    try:
-        ensure_topics(log, settings)
-    except (TryAgain, SlowDown) as error:
-        logger.warning("the event log is not ready yet: %s", error)
-    return log
+
+
+def _kafka(settings: Settings) -> EventLog:
+    from streams.event_log.kafka.config import config_of  # only where it is used: importing aiokafka takes a while
+    from streams.event_log.kafka.log import KafkaLog
+
+    return KafkaLog(config_of(settings))
+
+
+ENGINES: Final[dict[str, Callable[[Settings], EventLog]]] = {"embedded": _embedded, "kafka": _kafka}
 
 
 def ensure_topics(log: EventLog, settings: Settings) -> None:

@@ -11,13 +11,13 @@ first fetch, and compared after each. As ids do not come back, all that was fetc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 from streams.errors import Fenced
-from streams.event_log.epochs import Epochs, split
-from streams.event_log.protocol import Batch, Record
+from streams.event_log.epochs import split
+from streams.event_log.protocol import Batch, Epochs, Record
 
 
 class TopicView(NamedTuple):
@@ -67,7 +67,12 @@ class BatchReader:
 
     async def begin(self) -> None:
         """Note which topics there are; to be awaited before the consumer starts. Raises TryAgain."""
-        self._views = await asyncio.wrap_future(self._source.view(self._topics))
+        found = await asyncio.wrap_future(self._source.view(self._topics))
+        self._views = found
+
+    async def begin_with(self, views: Callable[[Sequence[str]], Awaitable[dict[str, TopicView]]]) -> None:
+        """The same, in the log's own loop."""
+        self._views = await views(self._topics)
 
     async def batches(self, fetched: Mapping[Any, Sequence[Any]]) -> list[Batch]:
         """Return what `getmany` gave as batches, in its order. Raises Fenced if a topic was recreated since `begin`:
@@ -76,7 +81,8 @@ class BatchReader:
         topics = sorted({at.topic[len(prefix) :] for at, records in fetched.items() if records})
         if not topics:
             return []
-        self.check(await asyncio.wrap_future(self._source.view(topics)), topics)
+        found = await asyncio.wrap_future(self._source.view(topics))
+        self.check(found, topics)
         return batches_of(fetched, self._views, prefix)
 
     def check(self, found: Mapping[str, TopicView], topics: Sequence[str]) -> None:
