@@ -38,6 +38,10 @@ def open_live_reads(settings: Settings, hot: StateStore, kinds: Sequence[str]) -
     """
     if settings.scheme_of(settings.hot_url) == "embedded":
         return LocalReads(hot)
+    if settings.scheme_of(settings.hot_url) in redis_address.SCHEMES:
+        from streams.stores.redis.reads import RedisReads
+
+        return RedisReads(redis_address.address_of(settings), kinds, settings.redis_timeout_s)
     raise _unknown("MARQUEE_HOT_URL", settings.hot_url, _HOT)
 
 
