@@ -15,6 +15,32 @@ LOG_REFUSED: Final = Counter(
 LOG_USED_BYTES: Final = Gauge("marquee_log_used_bytes", "Bytes that a topic's records take up.", ["topic"])
 LOG_EXPIRED: Final = Counter("marquee_log_expired_records", "Records deleted by retention.")
 
+LOG_APPEND_SECONDS: Final = Histogram(
+    "marquee_log_append_seconds",
+    "Time of one append that succeeded, of whatever many records, by topic.",
+    ["topic"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+
+# Stores
+
+STORE_SECONDS: Final = Histogram(
+    "marquee_store_seconds",
+    "Time of one operation of a store, by engine, operation and kind of state; failed ones included.",
+    ["engine", "operation", "kind"],
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+STORE_ERRORS: Final = Counter(
+    "marquee_store_errors",
+    "Operations of a store that failed, by what the caller was told to do.",
+    ["engine", "operation", "kind", "error"],
+)
+REFILLS: Final = Counter(
+    "marquee_hot_refills", "Times that a new hot store was filled from the durable one, by how it ended.", ["result"]
+)
+REFILLED_STATES: Final = Counter("marquee_hot_refilled_states", "States that such refills wrote.")
+REFILLING: Final = Gauge("marquee_hot_refilling", "1 while this process fills a new hot store.")
+
 # Agents
 
 AGENT_RECORDS: Final = Counter(
@@ -37,6 +63,17 @@ AGENT_LAG: Final = Gauge(
     "marquee_agent_lag_records",
     "Records between what an agent has made durable and the partition's end.",
     ["agent", "topic", "partition"],
+)
+AGENT_STORED_SECONDS: Final = Histogram(
+    "marquee_agent_stored_seconds",
+    "Time from a record's append to its effects in the durable store, of each batch's oldest record.",
+    ["agent"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0),
+)
+AGENT_NEWEST_STORED: Final = Gauge(
+    "marquee_agent_newest_stored_timestamp_seconds",
+    "When the newest record was appended whose effects are durable (Unix).",
+    ["agent"],
 )
 AGENT_LAST_COMMIT: Final = Gauge(
     "marquee_agent_last_commit_timestamp_seconds", "When an agent last committed (Unix).", ["agent"]

@@ -15,7 +15,7 @@ from streams.agents.warehouse_sink import open_sink
 from streams.errors import FixRequest
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings
-from streams.stores.open import open_durable, open_hot
+from streams.stores.metered import open_metered_durable, open_metered_hot
 from streams.stores.sql import open_sql
 
 FEATURES: Final = "features"
@@ -43,7 +43,7 @@ def open_agents(names: Sequence[str], settings: Settings, log: EventLog, stack: 
 def _feature_agents(settings: Settings, log: EventLog, stack: contextlib.ExitStack) -> list[Agent]:
     engine = open_sql(settings)
     stack.callback(engine.dispose)
-    hot, durable = open_hot(settings), open_durable(settings)
+    hot, durable = open_metered_hot(settings), open_metered_durable(settings)
     stack.callback(hot.close)
     stack.callback(durable.close)
     dead_letters = DeadLetters(log)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from streams import metrics
 from streams.errors import MarqueeError
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
 from streams.stores.refill import refill
@@ -48,12 +49,17 @@ class HotStoreWatch:
     def _refill(self) -> None:
         if not self._busy.acquire(blocking=False):
             return
+        metrics.REFILLING.set(1)
         try:
             count = refill(self._durable, self._hot, KINDS)
             self._hot.put(MARKER_KIND, [_MARKER])
+            metrics.REFILLS.labels("done").inc()
+            metrics.REFILLED_STATES.inc(count)
             if count:
                 logger.info("the hot store was refilled", extra={"states": count})
         except MarqueeError as error:
+            metrics.REFILLS.labels(type(error).__name__).inc()
             logger.warning("the hot store could not be refilled yet", extra={"error": str(error)})
         finally:
+            metrics.REFILLING.set(0)
             self._busy.release()

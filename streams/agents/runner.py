@@ -19,6 +19,7 @@ from typing import Protocol, runtime_checkable
 
 from streams import metrics
 from streams.agents.backoff import Backoff
+from streams.agents.freshness import Freshness
 from streams.agents.health import AgentHealth
 from streams.agents.protocol import Agent, NotYet
 from streams.errors import Fenced, FixRequest, SlowDown, TryAgain
@@ -124,6 +125,7 @@ class AgentLoop:
         self._lag_measured_s = 0.0
         self._failures = 0
         self._has_joined = False
+        self._freshness = Freshness(agent.name)
 
     def run(self) -> None:
         """Work until the stop event; an unexpected error is kept in `failure`, and stops the others, too."""
@@ -251,11 +253,14 @@ class AgentLoop:
         self._agent.process(batch)
         metrics.AGENT_BATCH_SECONDS.labels(self.name).observe(time.perf_counter() - started_s)
         metrics.AGENT_RECORDS.labels(self.name, batch.topic).inc(len(batch.records))
+        self._freshness.taken(batch)
 
     def _flush(self, *, leaving: bool = False) -> None:
         """Make due effects durable; commit what has become so, if the last commit is long enough ago."""
         started_s = time.perf_counter()
-        self._durable.update(self._agent.flush(self._clock_ms()))
+        durable = self._agent.flush(self._clock_ms())
+        self._durable.update(durable)
+        self._freshness.stored(durable, self._clock_ms())
         metrics.AGENT_FLUSH_SECONDS.labels(self.name).observe(time.perf_counter() - started_s)
         fresh = {
             at: offset
@@ -311,6 +316,7 @@ class AgentLoop:
         if lost:
             self._agent.revoked(sorted(lost))
         self._held -= frozenset(lost)
+        self._freshness.lost(lost)
         for at in lost:
             self._committed.pop(at, None)
             self._durable.pop(at, None)

@@ -32,7 +32,7 @@ from streams.event_log.topic_directory import TopicDirectory
 from streams.event_log.topic_files import TopicFiles
 from streams.event_log.topic_log import MAX_PARTITIONS, Grown, TopicLog
 from streams.event_log.wakeups import Bell
-from streams.metrics import LOG_APPENDED, LOG_EXPIRED, LOG_REFUSED, LOG_USED_BYTES
+from streams.metrics import LOG_APPEND_SECONDS, LOG_APPENDED, LOG_EXPIRED, LOG_REFUSED, LOG_USED_BYTES
 
 MAX_NAME_BYTES: Final = 128
 """Topics and groups are parts of LMDB keys, which have 511 bytes at most."""
@@ -129,6 +129,7 @@ class EmbeddedLog:
         """Append all messages or none; see the protocol."""
         if not messages:
             return []
+        started_s = time.perf_counter()
         try:
             appended = self._on(topic, lambda log: log.append(messages, self.now_ms))
         except (SlowDown, TryAgain) as error:
@@ -136,6 +137,7 @@ class EmbeddedLog:
             raise
         self._bell(topic).ring()
         LOG_APPENDED.labels(topic).inc(len(appended))
+        LOG_APPEND_SECONDS.labels(topic).observe(time.perf_counter() - started_s)
         return appended
 
     def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:
