@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from load_tests.chaos.run import ChaosReport, embedded_ground, run_chaos
+from load_tests.chaos.grounds import embedded_ground, real_ground
+from load_tests.chaos.run import ChaosReport, run_chaos
+from marquee.engines.local import DEFAULT_FOLDER
+
+EngineKind = Literal["embedded", "real"]
 
 
 def main(
     faults: Annotated[int, typer.Option(help="How many times something goes wrong", min=0)] = 50,
     seed: Annotated[int, typer.Option(help="Of moments, faults and generated events")] = 1,
+    engines: Annotated[EngineKind, typer.Option(help="On which engines; real ones are started for the run")] = "real",
 ) -> None:
     """Run the chaos; exit with 1 if anything was lost, counted twice, answered wrongly or not answered."""
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="marquee-chaos-") as state:
-        report = run_chaos(embedded_ground(Path(state)), faults, seed, console.print)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marquee-chaos-")))
+        if engines == "embedded":
+            ground = embedded_ground(folder)
+        else:
+            console.print("starting Kafka, Cassandra, Redis and PostgreSQL")
+            ground = stack.enter_context(real_ground(folder, DEFAULT_FOLDER / "jars"))
+        report = run_chaos(ground, faults, seed, console.print)
     console.print(_table(report))
     for wrong in (*report.comparison.differences, *report.untrue):
         console.print(f"[red]{wrong}")

@@ -6,8 +6,8 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
 
 from load_tests.chaos.fleet import Fleet
@@ -34,16 +34,28 @@ class Engines(Protocol):
         ...
 
 
-@dataclass
 class Field:
-    """A platform at work. engines: None where they are embedded. empty_hot: empties the hot store under everyone."""
+    """A platform at work, to be struck. What a strike breaks off comes back beside the strikes that follow.
 
-    fleet: Fleet
-    rng: random.Random
-    session_timeout_s: float
-    empty_hot: Callable[[], None]
-    engines: Engines | None = None
-    scales: Iterator[int] = field(default_factory=lambda: itertools.cycle(SCALES))
+    engines: None where they are embedded. empty_hot: empties the hot store under everyone.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        rng: random.Random,
+        session_timeout_s: float,
+        empty_hot: Callable[[], None],
+        engines: Engines | None = None,
+    ) -> None:
+        self.fleet = fleet
+        self.rng = rng
+        self.scales = itertools.cycle(SCALES)
+        self.empty_hot = empty_hot
+        self._session_timeout_s = session_timeout_s
+        self._engines = engines
+        self._coming_back = ThreadPoolExecutor(thread_name_prefix="coming-back")
+        self._starts: dict[str, Future[None]] = {}
 
     def scale(self, workers: int) -> None:
         """Start or stop (as an operator does) feature workers until there are so many."""
@@ -70,16 +82,36 @@ class Field:
         if awake:
             name = self.rng.choice(awake)
             self.fleet.freeze(name)
-            waking = threading.Timer(self.session_timeout_s * FROZEN_SESSIONS, self.fleet.thaw, [name])
+            waking = threading.Timer(self._session_timeout_s * FROZEN_SESSIONS, self.fleet.thaw, [name])
             waking.daemon = True
             waking.start()
 
     def kill_engine(self, name: str, *, wipe: bool = False) -> None:
-        """Kill an engine, and start it again a moment later, with its data or without."""
-        assert self.engines is not None
-        self.engines.kill(name)
-        time.sleep(self.rng.uniform(0.0, MAX_OUTAGE_S))
-        self.engines.start(name, wipe=wipe)
+        """Kill an engine that is up, and have it started again a moment later, with its data or without."""
+        assert self._engines is not None
+        self._await_start(name)
+        self._engines.kill(name)
+        self._starts[name] = self._coming_back.submit(
+            self._start_later, name, self.rng.uniform(0.0, MAX_OUTAGE_S), wipe
+        )
+
+    def settle(self) -> None:
+        """Wake whoever is frozen, and return once every engine is up again. Raises what kept one from it."""
+        for name in self.fleet.names():
+            self.fleet.thaw(name)
+        for name in list(self._starts):
+            self._await_start(name)
+        self._coming_back.shutdown()
+
+    def _await_start(self, name: str) -> None:
+        start = self._starts.pop(name, None)
+        if start is not None:
+            start.result()
+
+    def _start_later(self, name: str, after_s: float, wipe: bool) -> None:
+        assert self._engines is not None
+        time.sleep(after_s)
+        self._engines.start(name, wipe=wipe)
 
 
 class Fault(NamedTuple):

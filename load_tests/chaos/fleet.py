@@ -16,11 +16,19 @@ STOP_TIMEOUT_S: Final = 20.0
 class Fleet:
     """Named child processes of this one; a name started again runs its command again."""
 
-    def __init__(self, command_of: Callable[[str], Sequence[str]], environment: Mapping[str, str], logs: Path) -> None:
-        """command_of: arguments of Python for a name. environment: added to this process's own. logs: a folder."""
+    def __init__(
+        self,
+        command_of: Callable[[str], Sequence[str]],
+        environment: Mapping[str, str],
+        logs: Path,
+        descriptors: Sequence[int] = (),
+    ) -> None:
+        """command_of: arguments of Python for a name. environment: added to this process's own. logs: a folder.
+        descriptors: open files of this process that all get (the socket that serving listens on)."""
         self._command_of = command_of
         self._environment = os.environ | environment
         self._logs = logs
+        self._descriptors = descriptors
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._frozen: set[str] = set()
         logs.mkdir(parents=True, exist_ok=True)
@@ -30,7 +38,13 @@ class Fleet:
         with (self._logs / f"{name}.log").open("ab") as log:
             command = [sys.executable, *self._command_of(name)]
             self._processes[name] = subprocess.Popen(
-                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=self._descriptors,
             )
 
     def kill(self, name: str) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import random
-import shutil
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from load_tests.chaos.champion import put_champion
 from load_tests.chaos.comparison import Comparison, compare
 from load_tests.chaos.data import chaos_dataset
-from load_tests.chaos.faults import ON_PROCESSES, Fault, Field, deal
+from load_tests.chaos.faults import Fault, deal
 from load_tests.chaos.fleet import Fleet
+from load_tests.chaos.grounds import Ground
 from load_tests.chaos.visitor import Visitor
-from load_tests.platform import free_port
+from marquee.listening import BACKLOG
 from streams.agents.feature_agent import FeatureAgent
 from streams.agents.shown_agent import ShownAgent
 from streams.agents.warehouse_sink import WarehouseSink
@@ -35,31 +35,6 @@ GROUPS: Final = {agent.name: agent.topics for agent in (FeatureAgent, ShownAgent
 CATCH_UP_TIMEOUT_S: Final = 240.0
 VISITED_MEMBERS: Final = 200
 MIN_EVENTS: Final = 4_000
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Where a run takes place: the engines, the faults that they allow, and its pace.
-
-    mean_pause_s: between two faults; about what a struck part needs to be at work again, so that faults meet every
-    phase of it.
-    """
-
-    settings: Settings
-    kinds: Sequence[Fault]
-    mean_pause_s: float
-    events_per_fault: int
-    field_of: Callable[[Fleet, random.Random], Field]
-
-
-def embedded_ground(state: Path) -> Ground:
-    """Return the ground of embedded engines in a folder."""
-    settings = Settings(state=state, session_timeout_ms=3_000)
-
-    def field_of(fleet: Fleet, rng: random.Random) -> Field:
-        return Field(fleet, rng, settings.session_timeout_ms / 1_000, lambda: _remove_hot(settings))
-
-    return Ground(settings, ON_PROCESSES, 0.8, 1_000, field_of)
 
 
 @dataclass(frozen=True)
@@ -86,14 +61,15 @@ def run_chaos(ground: Ground, faults: int, seed: int, say: Callable[[str], None]
     Raises RuntimeError if a process gives up by itself or the agents do not catch up.
     """
     rng = random.Random(seed)
-    port, events = free_port(), max(MIN_EVENTS, faults * ground.events_per_fault)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    events = max(MIN_EVENTS, faults * ground.events_per_fault)
     rate = events / max(4.0, faults * ground.mean_pause_s)
     dataset = chaos_dataset(events, seed)
     put_champion(ground.settings, dataset)
     _publish(ground.settings, dataset)
-    fleet = _fleet(ground.settings, port, events, seed, rate)
+    fleet = _fleet(ground.settings, listener, events, seed, rate)
     members = sorted({event.member_id for event in dataset.events})[:VISITED_MEMBERS]
-    visitor = Visitor(f"http://127.0.0.1:{port}", members, seed)
+    visitor = Visitor(f"http://127.0.0.1:{listener.getsockname()[1]}", members, seed)
     try:
         for name in STARTED:
             fleet.start(name)
@@ -109,6 +85,7 @@ def run_chaos(ground: Ground, faults: int, seed: int, say: Callable[[str], None]
         if visitor.is_alive():
             visitor.stop()
         fleet.stop_all()
+        listener.close()
     return ChaosReport(
         struck,
         _compare(ground.settings),
@@ -127,7 +104,7 @@ def _publish(settings: Settings, dataset: Dataset) -> None:
     engine.dispose()
 
 
-def _fleet(settings: Settings, port: int, events: int, seed: int, rate: float) -> Fleet:
+def _fleet(settings: Settings, listener: socket.socket, events: int, seed: int, rate: float) -> Fleet:
     commands = {
         "serve": ["-m", "marquee", "serve"],
         "features": ["-m", "marquee", "agents", "features"],
@@ -140,12 +117,14 @@ def _fleet(settings: Settings, port: int, events: int, seed: int, rate: float) -
         "MARQUEE_HOT_URL": settings.hot_url,
         "MARQUEE_DURABLE_URL": settings.durable_url,
         "MARQUEE_SQL_URL": settings.sql_url,
-        "MARQUEE_PORT": str(port),
+        "MARQUEE_LISTEN_FD": str(listener.fileno()),
         "MARQUEE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
         "MARQUEE_WAREHOUSE_FLUSH_S": "1",
         "MARQUEE_WAREHOUSE_FLUSH_RECORDS": "500",
     }
-    return Fleet(lambda name: commands[name.partition("-")[0]], environment, settings.state / "logs")
+    return Fleet(
+        lambda name: commands[name.partition("-")[0]], environment, settings.state / "logs", (listener.fileno(),)
+    )
 
 
 def _strike(
@@ -157,8 +136,7 @@ def _strike(
         _check_alive(fleet)
         say(f"{number}/{len(faults)}: {fault.name}")
         fault.strike(field)
-    for name in fleet.names():
-        fleet.thaw(name)
+    field.settle()
     return Counter(fault.name for fault in faults)
 
 
@@ -167,10 +145,6 @@ def _check_alive(fleet: Fleet) -> None:
         code = fleet.exit_code(name)
         if code is not None and (name, code) != ("producer", 0):
             raise RuntimeError(f"{name} ended by itself with {code}:\n{fleet.log_tail(name)}")
-
-
-def _remove_hot(settings: Settings) -> None:
-    shutil.rmtree(settings.path_of(settings.hot_url), ignore_errors=True)
 
 
 def _wait_for_agents(fleet: Fleet, settings: Settings) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from load_tests.chaos.data import KUAIRAND, chaos_dataset
-from load_tests.chaos.run import embedded_ground, run_chaos
+from load_tests.chaos.grounds import embedded_ground
+from load_tests.chaos.run import run_chaos
 
 FAULTS = 10
 
