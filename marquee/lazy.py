@@ -29,6 +29,7 @@ LAZY: Final[dict[str, Lazy]] = {
     "replay": Lazy("streams.cli", "replay_app", "Put a data set's events into the log."),
     "simulate": Lazy("streams.cli", "simulate", "Let simulated members visit their homepages."),
     "topics": Lazy("streams.topics_cli", "topics_app", "Topics of the log: list, describe, grow."),
+    "engines": Lazy("marquee.engines.cli", "engines_app", "Kafka, Cassandra, Redis and PostgreSQL on this machine."),
     "dead-letters": Lazy("streams.cli", "dead_letters_app", "Messages that could not be processed: list, redrive."),
     "db": Lazy("streams.cli", "db_app", "The SQL database's tables: current, upgrade."),
 }

@@ -6,4 +6,4 @@ import os
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-pytest_plugins = ("tests.sql_databases",)
+pytest_plugins = ("tests.engines", "tests.sql_databases")

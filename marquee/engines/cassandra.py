@@ -13,6 +13,7 @@ from streams.errors import TryAgain
 
 HEAP_MB: Final = 1024
 CONNECT_S: Final = 10.0
+PROTOCOL: Final = 5
 
 SETTINGS: Final = """\
 cluster_name: marquee
@@ -181,8 +182,16 @@ class Cassandra(Engine):
         if not is_open(self.ports[0]):
             raise TryAgain("it does not listen yet")
         from cassandra.cluster import Cluster
+        from cassandra.policies import RoundRobinPolicy
 
-        cluster = Cluster([HOST], port=self.ports[0], connect_timeout=CONNECT_S, monitor_reporting_enabled=False)
+        cluster = Cluster(
+            [HOST],
+            port=self.ports[0],
+            protocol_version=PROTOCOL,
+            load_balancing_policy=RoundRobinPolicy(),
+            connect_timeout=CONNECT_S,
+            monitor_reporting_enabled=False,
+        )
         try:
             cluster.connect().execute("SELECT release_version FROM system.local", timeout=CONNECT_S)
         finally:

@@ -18,7 +18,7 @@ from marquee.engines.cassandra import Cassandra
 from marquee.engines.engine import Engine, Place, is_open
 from marquee.engines.kafka import Kafka
 from marquee.engines.postgres import Postgres
-from marquee.engines.process import Started, family, is_frozen, is_running, send, spawn, wait_for_end
+from marquee.engines.process import Started, family, is_frozen, is_running, kill, send, spawn, wait_for_end
 from marquee.engines.redis import Redis, RedisCluster
 from marquee.engines.tail import last_lines, roll
 from streams.errors import FixRequest, TryAgain
@@ -30,12 +30,11 @@ KINDS: Final[tuple[type[Engine], ...]] = (Kafka, Cassandra, Redis, Postgres, Red
 PLATFORM: Final = ("kafka", "cassandra", "redis", "postgres")
 """What a platform runs on."""
 POLL_S: Final = 0.1
-KILLED_S: Final = 10.0
 MARKER: Final = "marquee-engines.json"
 LOCK: Final = "engines.lock"
 STATE: Final = "state"
 """The state folder of a platform that `make run ENGINES=real` runs: it goes with the data that it belongs to."""
-OURS: Final = (MARKER, LOCK, "jars", STATE)
+OURS: Final = frozenset({MARKER, LOCK, "jars", STATE})
 """What a folder may hold before it is an engines folder."""
 LAST_LINES: Final = 12
 
@@ -79,6 +78,10 @@ class Engines:
         """Return where clients find an engine, whether it runs or not."""
         return self._engine(name).url
 
+    def ports(self, name: str) -> tuple[int, ...]:
+        """Return the ports of an engine, the clients' first."""
+        return self._engine(name).ports
+
     def environment(self, names: Sequence[str] = PLATFORM) -> dict[str, str]:
         """Return what a platform's environment says to run on these engines."""
         return {key: value for name in names for key, value in self._engine(name).settings.items()}
@@ -90,7 +93,7 @@ class Engines:
     def start(self, name: str, *, wipe: bool = False) -> None:
         """Start an engine, with its data or without, and return once it answers; one that runs is only waited for."""
         self._spawn(name, wipe)
-        self._wait_until_ready(name)
+        self.wait_until_ready(name)
 
     def start_all(self, names: Sequence[str], on_ready: Callable[[str], None] = lambda _name: None) -> None:
         """Start engines, all at once. The first error is raised once all have been waited for."""
@@ -117,7 +120,7 @@ class Engines:
                 send(started, engine.stop_signal)
             for process, started in records.items():
                 if not wait_for_end([started], engine.stop_s):
-                    _kill(started)
+                    kill(started)
                     clean = False
                 self._record(process).unlink(missing_ok=True)
         return clean
@@ -125,7 +128,7 @@ class Engines:
     def kill(self, name: str) -> None:
         """End an engine and all its children as the kernel does, at once; its data stay. Status calls it dead."""
         for started in self._records(name).values():
-            _kill(started)
+            kill(started)
 
     def freeze(self, name: str) -> None:
         """Freeze an engine: its ports are open and nothing answers."""
@@ -134,6 +137,22 @@ class Engines:
     def thaw(self, name: str) -> None:
         """Let a frozen engine go on."""
         self._signal_family(name, signal.SIGCONT)
+
+    def wait_until_ready(self, name: str) -> None:
+        """Return once an engine answers, whoever started it. Raises TryAgain when it ended or takes too long."""
+        engine, error = self._engine(name), ""
+        deadline_s = time.monotonic() + engine.ready_s
+        while time.monotonic() < deadline_s:
+            if not all(is_running(started) for started in self._records(name).values()):
+                raise TryAgain(f"{name} ended as it started: " + " | ".join(self._last_lines(name)[-3:]))
+            try:
+                engine.check()
+            except Exception as problem:  # noqa: BLE001 - each client has errors of its own; they end with the deadline
+                error = f"{type(problem).__name__}: {problem}"
+                time.sleep(POLL_S)
+            else:
+                return
+        raise TryAgain(f"{name} does not answer after {engine.ready_s:g} s ({error}); see {self.folder / 'logs'}")
 
     def status(self, *, ask: bool = False) -> list[EngineStatus]:
         """Return how each engine is. ask: ask the running ones for an answer, which may take seconds."""
@@ -172,21 +191,6 @@ class Engines:
                 roll(output)
                 self._keep(process, spawn(command, output))
 
-    def _wait_until_ready(self, name: str) -> None:
-        engine, error = self._engine(name), ""
-        deadline_s = time.monotonic() + engine.ready_s
-        while time.monotonic() < deadline_s:
-            if not all(is_running(started) for started in self._records(name).values()):
-                raise TryAgain(f"{name} ended as it started: " + " | ".join(self._last_lines(name)[-3:]))
-            try:
-                engine.check()
-            except Exception as problem:  # noqa: BLE001 - each client has errors of its own; they end with the deadline
-                error = f"{type(problem).__name__}: {problem}"
-                time.sleep(POLL_S)
-            else:
-                return
-        raise TryAgain(f"{name} does not answer after {engine.ready_s:g} s ({error}); see {self.folder / 'logs'}")
-
     def _status(self, name: str, ask: bool) -> EngineStatus:
         engine, records = self._engine(name), self._records(name)
         state = _state_of(list(records.values()))
@@ -203,7 +207,7 @@ class Engines:
             engine.url,
             [started.pid for started in records.values()],
             answers,
-            str(self._logs_of(name)[0]),
+            next(map(str, self._logs_of(name)), ""),
             self._last_lines(name) if state == "dead" or answers is False else [],
         )
 
@@ -249,6 +253,7 @@ class Engines:
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
         """Hold an engine alone, among the threads and processes that start and stop engines of this folder."""
+        self._check_folder()
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -259,12 +264,17 @@ class Engines:
             yield
 
     def _claim(self) -> None:
-        """Make this an engines folder. Raises FixRequest if it holds anything else."""
-        if (self.folder / MARKER).exists():
+        """Make this an engines folder, with the lock held."""
+        if not (self.folder / MARKER).exists():
+            (self.folder / MARKER).write_bytes(msgspec.json.encode(Marker(self.base_port)))
+
+    def _check_folder(self) -> None:
+        """Raise FixRequest if the folder is not an engines folder but holds things."""
+        if not self.folder.is_dir() or (self.folder / MARKER).exists():
             return
-        if any(entry.name not in OURS for entry in self.folder.iterdir()):
+        found = {entry.name for entry in self.folder.iterdir()}
+        if LOCK not in found and found - OURS:
             raise FixRequest(str(self.folder), "it holds other things; choose another folder with ENGINES_FOLDER=path")
-        (self.folder / MARKER).write_bytes(msgspec.json.encode(Marker(self.base_port)))
 
     def _ports_of(self, base_port: int | None) -> int:
         try:
@@ -299,10 +309,3 @@ def _state_of(processes: Sequence[Started]) -> State:
     if not all(map(is_running, processes)):
         return "dead"
     return "frozen" if all(map(is_frozen, processes)) else "running"
-
-
-def _kill(process: Started) -> None:
-    relatives = family(process)
-    for each in relatives:
-        send(each, signal.SIGKILL)
-    wait_for_end(relatives, KILLED_S)

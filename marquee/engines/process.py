@@ -18,6 +18,8 @@ from typing import Final
 import msgspec
 
 POLL_S: Final = 0.02
+KILLED_S: Final = 10.0
+"""How long the kernel may take to end a killed process and free its memory."""
 _DETACH: Final = '"$@" >&2 & echo $!'
 """The shell ends at once, so the process is nobody's child: it needs no reaping, and its output goes to a file."""
 
@@ -116,6 +118,14 @@ def family(process: Started) -> list[Started]:
             if moment is not None:
                 found.append(Started(child, moment))
     return found
+
+
+def kill(process: Started) -> None:
+    """End a process and its descendants as the kernel does, and return once they have ended."""
+    relatives = family(process)
+    for each in relatives:
+        send(each, signal.SIGKILL)
+    wait_for_end(relatives, KILLED_S)
 
 
 def works_in(folder: Path) -> bool:

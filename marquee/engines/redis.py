@@ -152,8 +152,11 @@ def _server(conf: Path, data: Path) -> Command:
 
 def _client(port: int) -> redis.Redis:
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-    return redis.Redis(host=HOST, port=port, socket_timeout=TIMEOUT_S, decode_responses=True)
+    once = Retry(NoBackoff(), 0)  # whoever waits for it asks again, and sees meanwhile whether it has ended
+    return redis.Redis(host=HOST, port=port, socket_timeout=TIMEOUT_S, retry=once, decode_responses=True)
 
 
 def _ask(node: redis.Redis, *words: str | int) -> dict[str, str]:
