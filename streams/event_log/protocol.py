@@ -79,7 +79,8 @@ class Consumer(Protocol):
         ...
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Record the next offset to read of each partition. Raises Fenced if a partition is no longer owned."""
+        """Record the next offset to read of each partition. Raises Fenced if a partition is no longer owned, TryAgain
+        while that is not known, as in a rebalance."""
         ...
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -128,7 +129,11 @@ class EventLog(Protocol):
         ...
 
     def append(self, topic: str, messages: Sequence[Message]) -> list[Appended]:
-        """Append all messages or none, durably. Raises SlowDown when full, TryAgain when it cannot be written."""
+        """Append all messages, durably, those of one key in their order; return where each was put.
+
+        Raises FixRequest or SlowDown (when full) before any is written, TryAgain when they cannot be written. The
+        embedded log then has none of them. Kafka may have some, of each partition the first ones: that is told apart by
+        `event_id` when they are appended again, as everything that clients repeat."""
         ...
 
     def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:
@@ -148,7 +153,8 @@ class EventLog(Protocol):
         ...
 
     def enforce_retention(self, now_ms: int) -> int:
-        """Delete what retention no longer keeps; return how many records. 0 from an engine that does so by itself."""
+        """Delete what retention no longer keeps; return how many records. 0 from an engine that does so by itself (as
+        Kafka, by its topics' retention.ms and retention.bytes, whether groups have read it or not)."""
         ...
 
     def committed(self, group: str, partition: TopicPartition) -> int | None:

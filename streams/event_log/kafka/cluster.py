@@ -34,6 +34,7 @@ from streams.event_log.protocol import Record
 LATEST: Final = -1
 EARLIEST: Final = -2
 TOPIC_RESOURCE: Final = 2
+BROKER_RESOURCE: Final = 4
 RETRY_S: Final = 0.05
 
 
@@ -56,6 +57,7 @@ class Cluster:
         self._connecting = asyncio.Lock()
         self._coordinators: dict[str, int] = {}
         self._leaders: dict[str, tuple[int, ...]] = {}
+        self._shortest_session_ms: int | None = None
 
     async def metadata(self, topics: Sequence[str], node: int | None = None) -> dict[str, TopicMetadata]:
         """Return what a broker (any, or a given one) knows of topics; those that do not exist are left out."""
@@ -110,11 +112,19 @@ class Cluster:
 
     async def configs(self, topic: str) -> dict[str, str]:
         """Return a topic's configuration."""
-        response = await self._send(None, DescribeConfigsRequest([(TOPIC_RESOURCE, topic, None)]))
-        [(error_code, message, _, _, entries)] = response.resources
-        if error_code:
-            raise kafka.for_code(error_code)(message)
-        return {entry[0]: entry[1] for entry in entries}
+        return await self._configs(None, TOPIC_RESOURCE, topic)
+
+    async def shortest_session_ms(self) -> int:
+        """Return the shortest session that the brokers allow a group's members; 0 if this user may not know."""
+        if self._shortest_session_ms is None:
+            client = await self._connected()
+            node = client.get_random_node()
+            try:
+                configs = await self._configs(node, BROKER_RESOURCE, str(node))
+            except kafka.ClusterAuthorizationFailedError:
+                configs = {}
+            self._shortest_session_ms = int(configs.get("group.min.session.timeout.ms", 0))
+        return self._shortest_session_ms
 
     async def offset(self, topic: str, partition: int, which: int) -> int:
         """Return the offset of the oldest record (EARLIEST) or past the newest (LATEST) that readers may see."""
@@ -204,6 +214,13 @@ class Cluster:
         except (kafka.KafkaConnectionError, kafka.NodeNotReadyError, kafka.StaleMetadata):
             self._leaders.clear()
             raise
+
+    async def _configs(self, node: int | None, kind: int, name: str) -> dict[str, str]:
+        response = await self._send(node, DescribeConfigsRequest([(kind, name, None)]))
+        [(error_code, message, _, _, entries)] = response.resources
+        if error_code:
+            raise kafka.for_code(error_code)(message)
+        return {entry[0]: entry[1] for entry in entries}
 
     async def _on_controller(self, request: Any) -> Any:
         client = await self._connected()

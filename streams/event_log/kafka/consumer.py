@@ -31,7 +31,13 @@ FETCH_BYTES: Final = 2 << 20
 """Of one partition: what is held in memory is this for each partition owned, twice at most."""
 
 MIN_SESSION_MS: Final = 6_000
-"""What brokers allow at least unless `group.min.session.timeout.ms` says less."""
+"""The shortest session that brokers allow, unless their `group.min.session.timeout.ms` says otherwise."""
+
+FETCH_WAIT_MS: Final = 100
+"""How long a broker holds a fetch that finds nothing. Others wait behind it, as after a seek or a rebalance."""
+
+LOOK_S: Final = 0.5
+"""How often a member that reads nothing looks whether its topics are the same."""
 
 REBALANCE_TIMEOUT_MS: Final = 10_000
 """How long a group waits for a member that is alive to join again."""
@@ -53,7 +59,7 @@ class Member:
         self._membership: Membership | None = None
         self._committed: dict[Any, int] = {}
         self._first = 0
-        self._session_ms = config.session_timeout_ms
+        self._looked_s = 0.0
         self.held: frozenset[TopicPartition] = frozenset()
 
     async def poll(self, max_records: int, timeout_s: float) -> list[Batch]:
@@ -71,6 +77,11 @@ class Member:
                     fetched = await self._take(membership, max_records)
                     if fetched:
                         return await self._checked(membership, fetched)
+                    if loop.time() - self._looked_s > LOOK_S:
+                        await self._look(membership)
+                        if membership is not self._membership:
+                            self._tell()
+                            return []
                     left_s = ends - loop.time()
                     if left_s <= 0:
                         return []
@@ -80,11 +91,7 @@ class Member:
             raise
         except InvalidSessionTimeoutError as error:
             await self._leave()
-            if self._session_ms >= MIN_SESSION_MS:
-                raise FixRequest("MARQUEE_SESSION_TIMEOUT_MS", "the brokers do not allow it") from error
-            logger.warning("the brokers allow no session this short", extra={"session_timeout_ms": self._session_ms})
-            self._session_ms = MIN_SESSION_MS
-            return []
+            raise FixRequest("MARQUEE_SESSION_TIMEOUT_MS", "the brokers allow no such session") from error
         except KafkaError:
             await self._leave()
             raise
@@ -128,23 +135,30 @@ class Member:
         self._tell()
 
     async def _joined(self) -> Membership:
-        """Begin to join, unless that was done."""
+        """Begin to join, unless that was done.
+
+        A member that does not poll leaves by itself after the session of the settings. One that was killed or cannot be
+        heard is put out by the brokers, which may not do that as soon (`group.min.session.timeout.ms`)."""
         if self._membership is not None:
             return self._membership
         await self._reader.begin_with(self._book.views)
-        session_ms = self._session_ms
+        session_ms = max(self._config.session_timeout_ms, await self._cluster.shortest_session_ms())
+        rebalance_ms = max(session_ms, REBALANCE_TIMEOUT_MS)
+        arguments = self._config.client_arguments()
+        arguments["request_timeout_ms"] += rebalance_ms  # a join is answered once the other members have joined
         consumer = AIOKafkaConsumer(
-            **self._config.client_arguments(),
+            **arguments,
             group_id=self._config.prefix + self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             partition_assignment_strategy=(own_assignor(),),
             session_timeout_ms=session_ms,
-            rebalance_timeout_ms=max(session_ms, REBALANCE_TIMEOUT_MS),
+            rebalance_timeout_ms=rebalance_ms,
             heartbeat_interval_ms=max(session_ms // 20, 50),
             max_poll_interval_ms=self._config.session_timeout_ms,
             max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             metadata_max_age_ms=10_000,
             retry_backoff_ms=50,
         )
@@ -226,18 +240,30 @@ class Member:
     async def _checked(self, membership: Membership, fetched: dict[Any, list[Any]]) -> list[Batch]:
         """Return records as batches, once it is sure which topics they are of."""
         prefix = self._config.prefix
-        topics = sorted({at.topic[len(prefix) :] for at in fetched})
         try:
-            with told("say which topics there are"):
-                self._reader.check(await self._book.views(topics), topics)
-        except BaseException as error:
+            await self._look(membership, sorted({at.topic[len(prefix) :] for at in fetched}))
+        except BaseException:
             for at, records in fetched.items():  # they were taken and are not handed out: they come again
                 self._seek(at, records[0].offset)
-            if isinstance(error, Fenced):
-                await self._leave()
             raise
         membership.positions.update((at, records[-1].offset + 1) for at, records in fetched.items())
         return batches_of(fetched, self._reader.views, prefix)
+
+    async def _look(self, membership: Membership, read: Sequence[str] = ()) -> None:
+        """Make sure that the topics are the same as when this member began, above all those that were read; if one has
+        grown, have the group give out the new partitions. Raises Fenced, out of the group, if one is another."""
+        with told("say which topics there are"):
+            found = await self._book.views(self._topics)
+        self._looked_s = asyncio.get_running_loop().time()
+        try:
+            self._reader.check(found, [*read, *self._reader.views])
+        except Fenced:
+            await self._leave()
+            raise
+        if found.keys() != self._reader.views.keys():  # one that was deleted is back: begin anew
+            await self._leave()
+        else:
+            membership.expect({self._config.prefix + topic: one.epochs[-1].partitions for topic, one in found.items()})
 
     def _rotated(self, membership: Membership) -> list[Any]:
         ready = sorted(membership.positions)
@@ -251,8 +277,9 @@ class Member:
 
     def _seek(self, at: Any, offset: int) -> None:
         """Move the fetching. While partitions are given out anew there is none: it then begins at the position."""
-        with contextlib.suppress(IllegalStateError):
-            self._consumer.seek(at, offset)
+        if self._consumer is not None:
+            with contextlib.suppress(IllegalStateError):
+                self._consumer.seek(at, offset)
 
     def _tell(self) -> None:
         held = self._membership.positions if self._membership is not None else ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRebalanceListener
@@ -87,6 +87,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     def was_put_out(self) -> bool:
         """Whether this member was put out of its group, and the caller does not know it yet."""
         return self._put_out
+
+    def expect(self, partitions: Mapping[str, int]) -> None:
+        """Have aiokafka look at topics anew that have more partitions than it knows: the group then rebalances."""
+        client = self._consumer._client
+        known = {topic: len(client.cluster.partitions_for_topic(topic) or ()) for topic in partitions}
+        if any(known[topic] < count for topic, count in partitions.items()):
+            client.force_metadata_update()
 
     async def arrival(self, timeout_s: float) -> None:
         """Wait until something was fetched, which stays where it is."""

@@ -68,6 +68,8 @@ class EventLogContract:
     """The contract; the tests use the protocol alone."""
 
     topic = "events"
+    appends_whole_batches = True
+    """Whether of an append that a crash cut short nothing is in the log; otherwise some partitions' part may be."""
 
     @pytest.fixture
     def log(self, settings: Settings) -> Iterator[EventLog]:
@@ -311,7 +313,9 @@ class EventLogContract:
         log.append(self.topic, [Message(b"a", b"%d" % n) for n in range(10)])
         consumer = log.consumer("group", [self.topic])
         poll_until(consumer, 2, max_records=2)
-        log.delete_records(self.topic, partition_for(b"a", PARTITIONS), 6)
+        partition = TopicPartition(self.topic, partition_for(b"a", PARTITIONS))
+        log.delete_records(*partition, 6)
+        consumer.seek(partition, 2)  # an engine may have fetched ahead
         assert values(poll_until(consumer, 4)) == [b"6", b"7", b"8", b"9"]
         consumer.close()
 
@@ -327,7 +331,7 @@ class EventLogContract:
 
     def test_an_append_wakes_a_waiting_poll(self, log: EventLog) -> None:
         consumer = log.consumer("group", [self.topic])
-        consumer.poll(1, 0.05)
+        settle([consumer], lambda: len(consumer.assignment()) == PARTITIONS)
         timer = threading.Timer(0.05, log.append, [self.topic, numbered(1)])
         timer.start()
         started = time.monotonic()
@@ -426,7 +430,7 @@ class EventLogContract:
         for name in names:
             assert [int(n) for who, n in found if who == name] == list(range(300))
 
-    def test_a_writer_killed_at_any_moment_leaves_a_prefix_of_whole_batches(
+    def test_a_writer_killed_at_any_moment_leaves_all_that_was_acknowledged_and_at_most_one_append_more(
         self, log: EventLog, workers: Callable[..., processes.Worker]
     ) -> None:
         size, rng = 9, random.Random(7)
@@ -440,7 +444,8 @@ class EventLogContract:
             assert worker.stdout is not None
             acknowledged = max([acknowledged, *(int(line) for line in worker.stdout if line.endswith("\n"))])
             found = Counter(int(record.value.split()[0]) for record in read_all(log, topic))
-            assert found == dict.fromkeys(range(len(found)), size)
+            whole = len(found) if self.appends_whole_batches else acknowledged + 1
+            assert [found[number] for number in range(whole)] == [size] * whole
             assert len(found) in (acknowledged + 1, acknowledged + 2)
             log.append(topic, numbered(1))
 

@@ -24,6 +24,7 @@ def start(settings: Settings, *arguments: str) -> Worker:
         "MARQUEE_LOG_URL": settings.log_url,
         "MARQUEE_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
         "MARQUEE_LOG_MAX_BYTES": str(settings.log_max_bytes),
+        "MARQUEE_PARTITIONS": str(settings.partitions),
         "PYTHONPATH": str(ROOT),
     }
     return subprocess.Popen(
