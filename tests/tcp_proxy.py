@@ -9,7 +9,8 @@ from types import TracebackType
 
 
 class TcpProxy:
-    """Forwards connections of a port of 127.0.0.1 to a server, until `cut`; `mend` lets them through again."""
+    """Forwards connections of a port of 127.0.0.1 to a server, until `cut`; `mend` lets them through again. While it is
+    frozen, connections stand and nothing passes, as of a process that was stopped."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -17,6 +18,8 @@ class TcpProxy:
         self.port = int(self._listener.getsockname()[1])
         self._open: set[socket.socket] = set()
         self._is_cut = False
+        self._flows = threading.Event()
+        self._flows.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -29,11 +32,20 @@ class TcpProxy:
         """Let new connections through."""
         self._is_cut = False
 
+    def freeze(self) -> None:
+        """Hold back all that comes from either side."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Let through what was held back, and what follows."""
+        self._flows.set()
+
     def __enter__(self) -> TcpProxy:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.cut()
+        self.thaw()
         _close(self._listener)
 
     def _accept(self) -> None:
@@ -53,6 +65,7 @@ class TcpProxy:
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
+                self._flows.wait()
                 target.sendall(data)
         for each in (source, target):
             _close(each)

@@ -11,10 +11,10 @@ import os
 import ssl
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cassandra import ConsistencyLevel
 from cassandra.auth import PlainTextAuthProvider
@@ -30,7 +30,7 @@ from cassandra.query import tuple_factory
 from streams.errors import FixRequest, MarqueeError, TryAgain
 from streams.settings import Settings
 from streams.stores.cassandra.address import parse_address
-from streams.stores.cassandra.errors import DRIVER_ERRORS, SchemaGone, meaning, translated
+from streams.stores.cassandra.errors import DRIVER_ERRORS, SchemaGone, meaning
 from streams.stores.cassandra.migrating import SCHEMA, Migrator
 from streams.stores.cassandra.retrying import RetryOnce
 
@@ -47,33 +47,24 @@ HEARTBEAT_S: Final = 5
 SCHEMA_TIMEOUT_S: Final = 30.0
 
 
-class Opened:
-    """A session with its prepared statements."""
+class Opened(NamedTuple):
+    """The driver's cluster and session, and the statements prepared."""
 
-    def __init__(self, cluster: Any, session: Any, keyspace: str) -> None:
-        self.cluster = cluster
-        self.session = session
-        self._keyspace = keyspace
-        self._prepared: dict[str, Any] = {}
-
-    def prepared(self, statement: str) -> Any:
-        """Return a statement prepared; `{keyspace}` in it stands for the keyspace."""
-        found = self._prepared.get(statement)
-        if found is None:
-            found = self.session.prepare(statement.replace("{keyspace}", self._keyspace))
-            found.is_idempotent = True
-            self._prepared[statement] = found
-        return found
+    cluster: Any
+    session: Any
+    prepared: Mapping[str, Any]
 
 
 class CassandraConnection:
     """Thread-safe, and usable in a forked child, which connects for itself. Raises FixRequest for a URL that cannot be.
 
-    Every method raises TryAgain when the cluster is away, SlowDown when it is overloaded.
+    statements: all that are to be prepared when it connects, so that no call waits for that; `{keyspace}` in them
+    stands for the keyspace. Every method raises TryAgain when the cluster is away, SlowDown when it is overloaded.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, statements: Sequence[str]) -> None:
         self._settings = settings
+        self._statements = statements
         self._address = parse_address(settings.durable_url)
         self._timeout_s = settings.cassandra_timeout_s
         self._closed = False
@@ -82,10 +73,8 @@ class CassandraConnection:
         self._opening: Future[Opened] | None = None
 
     def prepared(self, statement: str) -> Any:
-        """Return a statement prepared."""
-        opened = self._opened()
-        with translated():
-            return opened.prepared(statement)
+        """Return one of the statements prepared."""
+        return self._opened().prepared[statement]
 
     def run(self, statements: Iterable[Any], profile: str) -> list[Any]:
         """Execute statements, WINDOW of them at once; return the driver's result sets in their order.
@@ -104,6 +93,15 @@ class CassandraConnection:
         except DRIVER_ERRORS as error:
             raise self._noted(meaning(error)) from error
         return results
+
+    def page(self, statement: Any, profile: str, after: bytes | None) -> tuple[list[Any], bytes | None]:
+        """Return a page of a statement's rows, and what to give as `after` for the next one, None if it is the last."""
+        session = self._opened().session
+        try:
+            result = session.execute_async(statement, execution_profile=profile, paging_state=after).result()
+        except DRIVER_ERRORS as error:
+            raise self._noted(meaning(error)) from error
+        return list(result.current_rows), result.paging_state
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -162,12 +160,18 @@ class CassandraConnection:
                 self._settings.cassandra_datacenter,
                 self._settings.cassandra_replication,
             ).run()
+            prepared = {statement: self._prepare(session, statement) for statement in self._statements}
         except BaseException as error:
             cluster.shutdown()
             if isinstance(error, NoHostAvailable):
                 self._check_datacenter(cluster)
             raise
-        return Opened(cluster, session, self._address.keyspace)
+        return Opened(cluster, session, prepared)
+
+    def _prepare(self, session: Any, statement: str) -> Any:
+        prepared = session.prepare(statement.replace("{keyspace}", self._address.keyspace))
+        prepared.is_idempotent = True
+        return prepared
 
     def _check_datacenter(self, cluster: Any) -> None:
         known = {host.datacenter for host in cluster.metadata.all_hosts()} - {None}

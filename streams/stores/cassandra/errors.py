@@ -29,7 +29,7 @@ DRIVER_ERRORS = (
 
 
 class SchemaGone(TryAgain):
-    """The keyspace or a table is missing, or is not what was prepared for: it is to be opened anew."""
+    """The keyspace or a table is missing: the session is to be opened anew, which makes them."""
 
 
 @contextmanager
@@ -52,12 +52,19 @@ def meaning(error: Exception) -> MarqueeError:
         if isinstance(cause, OverloadedErrorMessage):
             return SlowDown(f"Cassandra is overloaded: {_brief(cause)}")
         if isinstance(cause, InvalidRequest):
-            return SchemaGone(f"Cassandra refuses a statement: {_brief(cause)}")
+            return _refused(cause)
         if isinstance(cause, IsBootstrappingErrorMessage):
             return TryAgain(f"Cassandra is starting: {_brief(cause)}")
     if isinstance(error, RequestExecutionException):
         return TryAgain(f"Cassandra cannot do it now: {_brief(error)}")
     return TryAgain(f"Cassandra is away: {_brief(causes[-1])}")
+
+
+def _refused(error: Exception) -> MarqueeError:
+    text = str(error)
+    if "does not exist" in text or "unconfigured table" in text:
+        return SchemaGone(f"the keyspace or a table has gone: {_brief(error)}")
+    return FixRequest("durable store", f"Cassandra refuses a statement: {_brief(error)}")
 
 
 def _brief(error: Exception) -> str:

@@ -28,6 +28,7 @@ SELECT member_id, position, event_time_ms, type, item_id, value FROM {keyspace}.
 """
 _POSITIONS: Final = "SELECT position FROM {keyspace}.history WHERE member_id = ?"
 _FORGET: Final = "DELETE FROM {keyspace}.history USING TIMESTAMP ? WHERE member_id = ?"
+STATEMENTS: Final = (_APPEND, _NEWEST, _POSITIONS, _FORGET)
 
 
 class HistoryTable:

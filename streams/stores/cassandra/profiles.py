@@ -5,7 +5,7 @@ the member was last seen, first_seen_ms one that falls as time grows, so that th
 then hide every later first_seen_ms, so a timestamp has the member's life above the time: 0, and one more each time that
 the member was forgotten. Forgetting ends a life with all that is ever written as of it.
 
-A member is listed in the week and slot (ten minutes) of when it was last seen. Who puts a profile reads the old one,
+A member is listed in the week and slot (a minute) of when it was last seen. Who puts a profile reads the old one,
 and takes the member out of its old slot. Two at the same time may leave a slot behind: a reader meets the newest first,
 and passes over the others. That is also why a deleted row which comes back does no harm.
 """
@@ -27,7 +27,9 @@ from streams.stores.cassandra.errors import translated
 from streams.stores.protocol import Profile
 
 WEEK_MS: Final = 7 * 86_400_000
-SLOT_MS: Final = 600_000
+SLOT_MS: Final = 60_000
+"""A slot is read whole; a member that stays leaves a deleted row in each that it was seen in, for gc_grace."""
+
 SHARDS: Final = 8
 """Partitions of a week. Of ten million members that were all last seen in one week, each holds 75 MB."""
 
@@ -61,6 +63,19 @@ SELECT week, slot FROM {keyspace}.members_by_week WHERE week = ? AND shard = ? A
 """
 _PUT_WEEK: Final = "INSERT INTO {keyspace}.weeks (one, week) VALUES (0, ?) USING TIMESTAMP 1"
 _WEEKS: Final = "SELECT week FROM {keyspace}.weeks WHERE one = 0"
+STATEMENTS: Final = (
+    _SELECT,
+    _PUT_NEWEST,
+    _PUT_FIRST,
+    _END_LIFE,
+    _BEGIN_LIFE,
+    _LIST,
+    _UNLIST,
+    _LISTED,
+    _SLOTS_OF,
+    _PUT_WEEK,
+    _WEEKS,
+)
 
 
 class _Stored(NamedTuple):
@@ -121,7 +136,7 @@ class ProfilesTable:
             return []
         found: dict[str, None] = {}
         with translated():
-            for member_id in self._by_last_seen(min(limit, PAGE_ROWS)):
+            for member_id in self._by_last_seen():
                 found[member_id] = None
                 if len(found) == limit:
                     break
@@ -180,13 +195,13 @@ class ProfilesTable:
         writes.sort(key=lambda write: hash(write.partition))
         self._connection.run(in_batches(writes), WRITE)
 
-    def _by_last_seen(self, page_rows: int) -> Iterator[str]:
+    def _by_last_seen(self) -> Iterator[str]:
         """Yield ids, the most recently seen first; a member may come again."""
         listed = self._connection.prepared(_LISTED)
         for week in self._weeks():
             statements = [listed.bind((week, shard)) for shard in range(SHARDS)]
             for statement in statements:
-                statement.fetch_size = page_rows
+                statement.fetch_size = PAGE_ROWS
             shards = self._connection.run(statements, READ)
             merged = heapq.merge(*shards, key=lambda row: -row[0])
             for _, slot in groupby(merged, key=itemgetter(0)):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-_STATES_TABLES: Final = {
+_TABLE_OF_KIND: Final = {
     "member": "states_member",
     "title": "states_title",
     "title_shown": "states_title_shown",
     "precomputed": "states_precomputed",
 }
-_OTHER_STATES: Final = "states_other"
+OTHER_STATES: Final = "states_other"
+"""Of all other kinds: marks and records, of which there are few."""
+
+STATES_TABLES: Final = (*_TABLE_OF_KIND.values(), OTHER_STATES)
 
 
 class Migration(NamedTuple):
@@ -33,7 +36,7 @@ def states_table(kind: str) -> str:
     >>> states_table("title"), states_table("title@2"), states_table("folded")
     ('states_title', 'states_title', 'states_other')
     """
-    return _STATES_TABLES.get(kind.partition("@")[0], _OTHER_STATES)
+    return _TABLE_OF_KIND.get(kind.partition("@")[0], OTHER_STATES)
 
 
 def _create_states(table: str) -> str:
@@ -97,16 +100,27 @@ CREATE TABLE IF NOT EXISTS {keyspace}.weeks (
 ) WITH CLUSTERING ORDER BY (week DESC)
 """
 
+_CLAIMS: Final = """
+CREATE TABLE IF NOT EXISTS {keyspace}.claims (
+    kind text,
+    key blob,
+    position bigint,
+    owner uuid,
+    PRIMARY KEY ((kind, key), position)
+) WITH gc_grace_seconds = 10800
+"""
+
 MIGRATIONS: Final = (
     Migration(
         1,
         "states, history and profiles",
         (
-            *(_create_states(table) for table in (*_STATES_TABLES.values(), _OTHER_STATES)),
+            *(_create_states(table) for table in STATES_TABLES),
             _HISTORY,
             _PROFILES,
             _MEMBERS_BY_WEEK,
             _WEEKS,
+            _CLAIMS,
         ),
     ),
 )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from streams.settings import Settings
+from streams.stores.cassandra import claims, history, profiles, states
 from streams.stores.cassandra.connection import CassandraConnection
 from streams.stores.cassandra.history import HistoryTable
 from streams.stores.cassandra.profiles import ProfilesTable
 from streams.stores.cassandra.states import StatesTable
 from streams.stores.protocol import HistoryRow, Profile, StateEntry
+
+STATEMENTS: Final = (*states.STATEMENTS, *claims.STATEMENTS, *history.STATEMENTS, *profiles.STATEMENTS)
 
 
 class CassandraDurableStore:
@@ -18,7 +22,7 @@ class CassandraDurableStore:
     newer release)."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = CassandraConnection(settings)
+        self._connection = CassandraConnection(settings, STATEMENTS)
         self._states = StatesTable(self._connection)
         self._history = HistoryTable(self._connection, settings.history_ttl_s)
         self._profiles = ProfilesTable(self._connection)
@@ -46,6 +50,10 @@ class CassandraDurableStore:
     def scan(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) of every state of a kind, page by page, in the order of the ring."""
         return self._states.scan(kind)
+
+    def drop(self, kind: str, limit: int) -> int:
+        """Delete up to `limit` states of a kind for good; return how many. The kind's name is not to be used again."""
+        return self._states.drop(kind, limit)
 
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
         """Add rows; one already there (same member, event time and position) stays."""

@@ -34,7 +34,13 @@ def redis_hot(url: str) -> RedisHotStore:
     return RedisHotStore(parse_address(url), timeout_s=5.0, connections=16)
 
 
-DURABLE: Mapping[str, Callable[[str], DurableStore]] = {"sqlite_durable": sqlite_durable}
+def cassandra(place: str) -> DurableStore:
+    from tests.streams.stores.cassandra_places import open_namespace
+
+    return open_namespace(place)
+
+
+DURABLE: Mapping[str, Callable[[str], DurableStore]] = {"sqlite_durable": sqlite_durable, "cassandra": cassandra}
 ENGINES: Mapping[str, Callable[[str], StateStore]] = {
     "embedded_hot": embedded_hot,
     "redis": redis_hot,
