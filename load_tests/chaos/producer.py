@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from load_tests.chaos.data import chaos_dataset
-from streams.event_log.open import ensure_topics, open_event_log
+from streams.event_log.open import open_event_log
 from streams.importers.pace import Pace
 from streams.importers.replay import replay
 from streams.settings import load_settings
@@ -16,7 +16,6 @@ def main(events: int, seed: int, rate: float) -> None:
     """Replay `events` events at `rate` a second into the log that the environment names."""
     settings = load_settings()
     log = open_event_log(settings)
-    ensure_topics(log, settings)
     replay(chaos_dataset(events, seed), log, open_sql(settings), Pace(rate=rate))
     log.close()
 

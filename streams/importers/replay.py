@@ -10,7 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 from streams import topics
 from streams.catalogue import newest_live_from_ms, publish_titles
 from streams.errors import SlowDown, TryAgain
+from streams.event_log.epochs import partitions_in
 from streams.event_log.protocol import EventLog, Message
 from streams.events import Event, encode_event
 from streams.importers.dataset import Dataset
@@ -35,6 +37,8 @@ CHECKPOINT_EVENTS: Final = 20_000
 MAX_ATTEMPTS: Final = 60
 """So many refusals in a row (log full or away), with the waits asked for, before the replay gives up."""
 DAY_MS: Final = 86_400_000
+
+Result = TypeVar("Result")
 
 
 class Clock:
@@ -99,7 +103,7 @@ def replay(
     published = publish(dataset, engine, clock)
     table = ProgressTable(engine)
     shift_ms = shift_to(dataset.events, clock.now_ms()) if shift_to_now else 0
-    start = _begin(dataset, log, table, shift_ms)
+    start = _patiently(clock, lambda: _begin(dataset, log, table, shift_ms))
     started_s = clock.now_s()
     done = _append_all(dataset, log, table, start, pace, clock, on_progress)
     return Replayed(published, done - start.appended, start.appended, start.shift_ms, clock.now_s() - started_s)
@@ -117,8 +121,9 @@ def publish(dataset: Dataset, engine: sa.Engine, clock: Clock) -> int:
 def _begin(dataset: Dataset, log: EventLog, table: ProgressTable, shift_ms: int) -> Progress:
     """Return where to go on: the progress kept, and what the log has got since."""
     kept = table.read(dataset.address)
-    epoch = log.epoch(topics.MEMBER_EVENTS)
-    if kept is None or kept.epoch != epoch:
+    epochs = log.epochs(topics.MEMBER_EVENTS)
+    epoch = epochs[-1].epoch
+    if kept is None or partitions_in(epochs, kept.epoch) is None:  # the topic was made anew; one that grew was not
         start = Progress(0, epoch, _ends(log), shift_ms)
         table.write(dataset.address, start)
         return start
@@ -150,8 +155,8 @@ def _ids_since(log: EventLog, offsets: Sequence[int], expected: Sequence[Event])
 
 
 def _read_ids(log: EventLog, offsets: Sequence[int]) -> Iterator[str]:
-    for partition, first in enumerate(offsets):
-        offset = first
+    for partition in range(log.partition_count(topics.MEMBER_EVENTS)):
+        offset = offsets[partition] if partition < len(offsets) else 0
         while records := log.read(topics.MEMBER_EVENTS, partition, offset, BATCH_EVENTS):
             offset = records[-1].offset + 1
             for record in records:
@@ -177,9 +182,13 @@ def _append_all(
         done += len(batch)
         on_progress(done)
         if done - kept >= CHECKPOINT_EVENTS or done == len(dataset.events):
-            table.write(dataset.address, Progress(done, start.epoch, _ends(log), start.shift_ms))
+            _patiently(clock, partial(_keep, dataset, log, table, start, done))
             kept = done
     return done
+
+
+def _keep(dataset: Dataset, log: EventLog, table: ProgressTable, start: Progress, done: int) -> None:
+    table.write(dataset.address, Progress(done, start.epoch, _ends(log), start.shift_ms))
 
 
 def _paced(events: Sequence[Event], first: int, pace: Pace, clock: Clock) -> Iterator[Sequence[Event]]:
@@ -203,16 +212,19 @@ def _paced(events: Sequence[Event], first: int, pace: Pace, clock: Clock) -> Ite
 
 
 def _append(log: EventLog, events: Sequence[Event], shift_ms: int, clock: Clock) -> None:
-    """Append one batch, waiting as asked while the log is full or away."""
+    """Append one batch."""
     messages = [_message(event, shift_ms) for event in events]
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    _patiently(clock, lambda: log.append(topics.MEMBER_EVENTS, messages))
+
+
+def _patiently(clock: Clock, work: Callable[[], Result]) -> Result:
+    """Return what `work` returns, waiting as asked while an engine is full or away, and then trying again."""
+    for _ in range(MAX_ATTEMPTS - 1):
         try:
-            log.append(topics.MEMBER_EVENTS, messages)
-            return
+            return work()
         except (SlowDown, TryAgain) as error:
-            if attempt == MAX_ATTEMPTS:
-                raise
             clock.sleep(error.retry_after_s)
+    return work()
 
 
 def _message(event: Event, shift_ms: int) -> Message:
