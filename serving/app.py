@@ -14,7 +14,7 @@ import importlib
 import itertools
 import logging
 import pkgutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 import prometheus_client
@@ -25,7 +25,7 @@ from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
 from serving.health import find_problems
 from serving.homepage.impression_log import ImpressionLog
-from serving.homepage.page_cache import DEFAULT_MAX_BYTES, PageCache
+from serving.homepage.page_cache import DEFAULT_MAX_BYTES, CachedPage, PageCache
 from serving.homepage.page_counts import PAGE_COUNTS
 from serving.homepage.page_maker import PageMaker
 from serving.homepage.service import HomepageService, wall_clock_ms
@@ -33,18 +33,23 @@ from serving.homepage.spool import Spool
 from serving.homepage.state_reader import StateReader
 from serving.ingest import Ingest
 from serving.models.holder import ModelHolder
+from serving.on_loop import on_loop
 from serving.pages.params import DEFAULT_PARAMS
+from serving.partition_count import PartitionCount
 from serving.problems import add_problem_handlers
 from serving.ranking.model import RankingModel
 from serving.services import Services
 from serving.titles import SnapshotArchive, TitleBoard
 from streams.event_log.open import open_event_log
 from streams.features.member import MEMBER
-from streams.partitioner import partition_for
+from streams.features.title import TITLE, TITLE_SHOWN
 from streams.settings import Settings
 from streams.stores.blobs import BlobStore
-from streams.stores.open import open_durable, open_hot
+from streams.stores.live_reads import LiveReads, LocalReads
+from streams.stores.open import open_durable, open_hot, open_live_reads
+from streams.stores.protocol import DurableStore, StateStore
 from streams.stores.sql import open_sql
+from streams.topics import IMPRESSIONS
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +58,14 @@ WARM_S: Final = 0.2
 
 CATALOGUE_REFRESH_TICKS: Final = 5
 """The catalogue is read every second: a new title is on pages two seconds after it is published."""
+
+PARTITIONS_REFRESH_S: Final = 1.0
+"""A page served within this after a topic has grown may name a partition that its impression is not in."""
+
+REMOTE_DEADLINE_S: Final = 0.1
+REMOTE_THREADS: Final = 8
+"""Of reads of a durable store behind a network: with the hot store's timeout before it, a page's deadline holds; and
+the threads wait, they do not compute."""
 
 START_TIMEOUT_S: Final = 15.0
 """How long the first snapshot and the first model may keep the process from serving; then it serves without."""
@@ -95,11 +108,12 @@ async def running_services(settings: Settings) -> AsyncIterator[Services]:
     with contextlib.suppress(ValueError):  # a process that runs a second application has them registered already
         prometheus_client.REGISTRY.register(PAGE_COUNTS)
     await _start(services)
-    refresher = asyncio.create_task(_refresh(services))
+    tasks = [asyncio.create_task(_refresh(services)), asyncio.create_task(_follow_partitions(services))]
     try:
         yield services
     finally:
-        refresher.cancel()
+        for task in tasks:
+            task.cancel()
         await _close(services)
 
 
@@ -107,17 +121,28 @@ def open_services(settings: Settings) -> Services:
     """Return the wired services, none of them started. Call it in a running event loop."""
     settings.state.mkdir(parents=True, exist_ok=True)
     log, hot, durable, sql = open_event_log(settings), open_hot(settings), open_durable(settings), open_sql(settings)
+    live = open_live_reads(settings, hot, (MEMBER.name, TITLE.name, TITLE_SHOWN.name))
     blobs = BlobStore(settings.path_of(settings.blobs_url))
     catalogue = CatalogueHolder(sql)
+    partitions = PartitionCount(log, IMPRESSIONS, settings.partitions)
     snapshots = SnapshotArchive(settings.state / "snapshots")
-    titles = TitleBoard(lambda: catalogue.current, hot, durable, wall_clock_ms())
+    loop = asyncio.get_running_loop()
+    titles = TitleBoard(lambda: catalogue.current, hot, durable, wall_clock_ms(), changed=on_loop(loop, live.changed))
 
     def bind(model: RankingModel) -> None:
         model.bind(titles.current)
 
+    def share(pages: Sequence[CachedPage]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(services.homepage.share, pages)
+
     models = ModelHolder(sql, blobs, settings.model_refresh_s, prepare=bind)
     impressions = ImpressionLog(
-        log, Spool(settings.state / "impressions.spool"), settings.impression_queue, snapshots.persist
+        log,
+        Spool(settings.state / "impressions.spool"),
+        settings.impression_queue,
+        snapshots.persist,
+        on_written=None if isinstance(live, LocalReads) else share,
     )
     cache = PageCache(
         settings.page_cache_entries,
@@ -126,25 +151,24 @@ def open_services(settings: Settings) -> Services:
         settings.page_ttl_jitter,
         settings.stale_max_s,
     )
-    maker = PageMaker(catalogue, titles, models, DEFAULT_PARAMS, lambda key: partition_for(key, settings.partitions))
-    states = StateReader(hot, durable, MEMBER.name)
-    return Services(
+    services = Services(
         settings=settings,
         log=log,
         hot=hot,
+        live=live,
         durable=durable,
         sql=sql,
         blobs=blobs,
         catalogue=catalogue,
+        partitions=partitions,
         titles=titles,
         snapshots=snapshots,
         models=models,
         page_params=DEFAULT_PARAMS,
         page_cache=cache,
         homepage=HomepageService(
-            hot,
-            states,
-            maker,
+            _state_reader(settings, hot, live, durable),
+            PageMaker(catalogue, titles, models, DEFAULT_PARAMS, partitions.partition_of),
             cache,
             impressions,
             stale_max_s=settings.stale_max_s,
@@ -155,10 +179,20 @@ def open_services(settings: Settings) -> Services:
         clock_ms=wall_clock_ms,
         problems=lambda: find_problems(log, hot, durable, catalogue, models, impressions),
     )
+    return services
+
+
+def _state_reader(settings: Settings, hot: StateStore, live: LiveReads, durable: DurableStore) -> StateReader:
+    if settings.scheme_of(settings.durable_url) == "sqlite":
+        return StateReader(hot, live, durable, MEMBER.name)
+    return StateReader(
+        hot, live, durable, MEMBER.name, durable_deadline_s=REMOTE_DEADLINE_S, durable_threads=REMOTE_THREADS
+    )
 
 
 async def _start(services: Services) -> None:
     """Start the threads; wait for the first catalogue, snapshot and model, but not for ever."""
+    await services.live.start()
     services.impressions.start()
     services.ingest.start()
 
@@ -186,6 +220,16 @@ async def _refresh(services: Services) -> None:
             logger.exception("the catalogue could not be refreshed")
 
 
+async def _follow_partitions(services: Services) -> None:
+    """Keep up with the number of partitions; a log that hangs holds this task alone."""
+    while True:
+        try:
+            await asyncio.to_thread(services.partitions.refresh)
+        except Exception:  # as above
+            logger.exception("the number of partitions could not be asked")
+        await asyncio.sleep(PARTITIONS_REFRESH_S)
+
+
 async def _close(services: Services) -> None:
     """Drain the queues, stop the threads, then close the engines under them."""
     await asyncio.to_thread(services.ingest.close, CLOSE_TIMEOUT_S)
@@ -193,8 +237,9 @@ async def _close(services: Services) -> None:
     await asyncio.to_thread(services.impressions.close, CLOSE_TIMEOUT_S)
     await asyncio.to_thread(services.titles.close)
     await asyncio.to_thread(services.models.close)
+    await services.live.close()
     for engine in (services.hot, services.durable, services.log):
-        engine.close()
+        await asyncio.to_thread(engine.close)
     services.sql.dispose()
 
 

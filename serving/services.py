@@ -14,10 +14,12 @@ from serving.homepage.service import HomepageService
 from serving.ingest import Ingest
 from serving.models.holder import ModelHolder
 from serving.pages.params import PageParams
+from serving.partition_count import PartitionCount
 from serving.titles import SnapshotArchive, TitleBoard
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings
 from streams.stores.blobs import BlobStore
+from streams.stores.live_reads import LiveReads
 from streams.stores.protocol import DurableStore, StateStore
 
 
@@ -27,6 +29,7 @@ class Services:
 
     log, hot, durable: engines that may be away; each call on them raises TryAgain (or SlowDown) then, and works again
     once they are back. They block: routers call them from plain `def` handlers (which run in a thread).
+    live: reads of `hot` for the event loop. partitions: of the impressions' topic.
     catalogue, titles, models: holders whose `.current` is swapped whole by background refreshes.
     snapshots: the title snapshots that served pages were computed with.
     ingest: `await ingest.submit(events)`; impressions: `impressions.find(page_id)` (blocking);
@@ -36,10 +39,12 @@ class Services:
     settings: Settings
     log: EventLog
     hot: StateStore
+    live: LiveReads
     durable: DurableStore
     sql: sa.Engine
     blobs: BlobStore
     catalogue: CatalogueHolder
+    partitions: PartitionCount
     titles: TitleBoard
     snapshots: SnapshotArchive
     models: ModelHolder

@@ -11,13 +11,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from serving import metrics
-from serving.homepage.page_cache import Origin
+from serving.homepage.page_cache import CachedPage, Origin
 from serving.homepage.page_finder import find_in_log, find_in_message
 from serving.homepage.page_id import parse_page_id
 from serving.homepage.showing import Showing, encoded_impression, grouped, impression_of
@@ -55,16 +55,21 @@ class ImpressionLog:
         persist: Callable[[TitleSnapshot], object],
         *,
         linger_s: float = LINGER_S,
+        on_written: Callable[[Sequence[CachedPage]], object] | None = None,
     ) -> None:
-        """persist: stores the title snapshot of a page, for its replay."""
+        """persist: stores the title snapshot of a page, for its replay. on_written: called, in the thread, with the
+        pages whose first showing, as fresh ones, was just written."""
         self._log = log
         self._persist = persist
         self._spool = spool
         self._max_queue = max_queue
         self._linger_s = linger_s
+        self._on_written = on_written
         self._queue: deque[Showing] = deque()
         self._held: list[Message] = []
         """A batch that neither the log nor the spool could take."""
+        self._held_pages: list[CachedPage] = []
+        """The pages first shown, as fresh ones, in that batch."""
         self._recent: dict[bytes, bytes] = {}
         """Messages by page id; those of one message are forgotten at once."""
         self._recent_groups: deque[tuple[list[bytes], bytes]] = deque()
@@ -153,7 +158,9 @@ class ImpressionLog:
                 self.problem = f"{self.problem}; {error}"
                 return False
             metrics.IMPRESSIONS_SPOOLED.inc(len(batch))
-        self._held = []
+        pages, self._held, self._held_pages = self._held_pages, [], []
+        if pages and self._on_written is not None:
+            self._on_written(pages)
         return True
 
     def _append(self, batch: list[Message]) -> bool:
@@ -197,6 +204,7 @@ class ImpressionLog:
         for *_, origin in showings:
             if origin is not None:
                 self._persist_snapshot(origin)
+        self._held_pages = [entry for _, _, step, _, entry, origin in showings if origin and step == "fresh"]
         return [Message(group[0][4].member_key, value) for group, value in encoded if value]
 
     def _persist_snapshot(self, origin: Origin) -> None:

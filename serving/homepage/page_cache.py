@@ -33,6 +33,11 @@ class PageKey(NamedTuple):
     variants: str = ""
 
 
+def page_name(key: PageKey) -> bytes:
+    """Return what a page is called among the shared pages of its member."""
+    return "\x1f".join(key[1:]).encode()
+
+
 class Origin(NamedTuple):
     """What the impression of a page's first serving needs, beside what the entry keeps. state, snapshot: what it was
     computed from; page_version: of the parameters and code that did, "" where that was elsewhere."""
@@ -76,32 +81,55 @@ class CachedPage:
     def __init__(
         self,
         key: PageKey,
-        origin: Origin,
+        tail: bytes,
         *,
-        rows: bytes,
+        computed_at_ms: int,
+        feature_position: int,
+        feature_time_ms: int,
+        model_version: str | None,
         version: int,
         partition: int,
         seed: int,
+        origin: Origin | None = None,
+        origin_page_id: str | None = None,
     ) -> None:
-        """rows: `page_json.rows_json` of the page."""
-        page = origin.page
+        """One of origin and origin_page_id is given: the latter of a page that another process has shown."""
         self.key = key
         self.member_key = key.member_id.encode()
-        self.origin: Origin | None = origin
-        self.origin_page_id: str | None = None
+        self.origin = origin
+        self.origin_page_id = origin_page_id
         self.repeat: bytes | None = None
-        self.middle = page_json.middle(page)
-        self.tail = page_json.tail(page, key.member_id, rows)
-        self.size = len(self.tail) + ENTRY_OVERHEAD_BYTES
+        self.middle = page_json.middle(feature_position)
+        self.tail = tail
+        self.size = len(tail) + ENTRY_OVERHEAD_BYTES
         self.version = version
         self.partition = partition
         self.seed = seed
-        self.computed_at_ms = page.computed_at_ms
-        self.expires_at_ms = page.computed_at_ms
-        self.verified_at_ms = page.computed_at_ms
-        self.feature_position = page.feature_position
-        self.feature_time_ms = page.feature_time_ms
-        self.model_version = page.model_version
+        self.computed_at_ms = computed_at_ms
+        self.expires_at_ms = computed_at_ms
+        self.verified_at_ms = computed_at_ms
+        self.feature_position = feature_position
+        self.feature_time_ms = feature_time_ms
+        self.model_version = model_version
+
+    @classmethod
+    def computed(
+        cls, key: PageKey, origin: Origin, *, rows: bytes, version: int, partition: int, seed: int
+    ) -> CachedPage:
+        """Return a page that was computed here. rows: `page_json.rows_json` of it."""
+        page = origin.page
+        return cls(
+            key,
+            page_json.tail(page, key.member_id, rows),
+            computed_at_ms=page.computed_at_ms,
+            feature_position=page.feature_position,
+            feature_time_ms=page.feature_time_ms,
+            model_version=page.model_version,
+            version=version,
+            partition=partition,
+            seed=seed,
+            origin=origin,
+        )
 
 
 def ttl_ms(key: PageKey, base_s: float, jitter: float) -> int:

@@ -27,9 +27,9 @@ def how_served(step: str, cache: str, degraded: str | None) -> bytes:
     )
 
 
-def middle(page: Page) -> bytes:
+def middle(feature_position: int) -> bytes:
     """Return the piece between the cache age and the feature age."""
-    return b',"feature_position":%d,"feature_age_ms":' % page.feature_position
+    return b',"feature_position":%d,"feature_age_ms":' % feature_position
 
 
 def tail(page: Page, member_id: str, rows: bytes) -> bytes:

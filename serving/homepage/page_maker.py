@@ -8,6 +8,7 @@ from serving import metrics
 from serving.catalogue_holder import CatalogueHolder
 from serving.homepage.page_cache import CachedPage, Origin, PageKey
 from serving.homepage.page_json import rows_json
+from serving.homepage.shared_page import decode_shared, encode_shared
 from serving.homepage.state_reader import MemberState
 from serving.models.holder import ModelHolder
 from serving.pages.builder import PageInputs, build_page
@@ -98,6 +99,14 @@ class PageMaker:
         """Return a page that was computed earlier, elsewhere."""
         return self._entry(key, Origin(page, None, None, ""), rows_json(page), 0, 0)
 
+    def shared(self, entry: CachedPage) -> bytes:
+        """Return a fresh page that has been shown, for other processes."""
+        return encode_shared(entry, self._version)
+
+    def from_shared(self, key: PageKey, value: bytes) -> CachedPage | None:
+        """Return a page that another process has made and shown, None if it is of no use here."""
+        return decode_shared(value, key, self._partition_of(key.member_id.encode()), self._version)
+
     def _make_popular(self, key: PageKey, now_ms: int, seed: int) -> tuple[Origin, bytes, int]:
         snapshot = self._titles.current  # before the catalogue, which then has all of its titles
         context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
@@ -110,7 +119,7 @@ class PageMaker:
 
     def _entry(self, key: PageKey, origin: Origin, rows: bytes, version: int, seed: int) -> CachedPage:
         partition = self._partition_of(key.member_id.encode())
-        return CachedPage(key, origin, rows=rows, version=version, partition=partition, seed=seed)
+        return CachedPage.computed(key, origin, rows=rows, version=version, partition=partition, seed=seed)
 
 
 def _unpacked(value: bytes) -> EntityState:

@@ -25,14 +25,13 @@ _PARAMETERS: Final = ("member_id", "country", "device")
 
 
 class HomepageRequest:
-    """A checked request: the page's key, and the member's key in the stores in the form that each hit needs it."""
+    """A checked request: the page's key, and the member's key in the stores."""
 
-    __slots__ = ("key", "member_key", "member_keys")
+    __slots__ = ("key", "member_key")
 
     def __init__(self, member_id: str, country: str = "", device: str = "") -> None:
         self.key = PageKey(member_id, country, device)
         self.member_key = member_id.encode()
-        self.member_keys = [self.member_key]
 
 
 def parse_request(query: bytes) -> HomepageRequest:

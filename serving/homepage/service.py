@@ -1,8 +1,9 @@
 """The homepage: a fresh page if there is any way to one, else the best that the ladder has. Never an error.
 
-`hit` is the short way: a cached page, held against the version of the member's newest state. `serve` is the long way:
-compute the page (once for all who wait for it), or fall down the ladder. Both note in the impression log what was
-shown.
+`hit` is the short way: a cached page, held against the version of the member's newest state as far as that is known
+without waiting. `serve` is the long way: ask the stores (for the state, and for the page as another process has made
+it), compute the page (once for all who wait for it), or fall down the ladder. Both note in the impression log what was
+shown; a computed page is shared with other processes once that is written.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 import msgspec
 
 from serving.homepage import page_json
+from serving.homepage.guarded_threads import unavailable
 from serving.homepage.impression_log import ImpressionLog
-from serving.homepage.page_cache import CachedPage, PageCache, PageKey
+from serving.homepage.page_cache import CachedPage, PageCache, PageKey, page_name
 from serving.homepage.page_counts import PAGE_COUNTS, PageCounts, reason_code
 from serving.homepage.page_id import PageIds
 from serving.homepage.page_maker import PageMaker
 from serving.homepage.request import HomepageRequest
 from serving.homepage.single_flight import SingleFlight
-from serving.homepage.state_reader import MemberState, StateReader, unavailable
+from serving.homepage.state_reader import MemberState, StateReader
 from serving.pages.ladder import descend, staleness
 from serving.pages.page import Page, Step
 from streams.errors import MarqueeError, SlowDown, TryAgain
-from streams.features.member import MEMBER
-from streams.stores.protocol import POSITION_BYTES, StateStore
+from streams.stores.protocol import POSITION_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +59,14 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Computed(NamedTuple):
-    """A computed page, and what was away meanwhile (it is fresh all the same, from the durable store)."""
+class Found(NamedTuple):
+    """A fresh page; where from: "hit" from a cache, "miss" if it was computed; what was away meanwhile (it is fresh all
+    the same, by the durable store); and when its state began to be read (monotonic)."""
 
     entry: CachedPage
+    cache: str
     away: str | None
+    read_at_s: float
 
 
 class HomepageService:
@@ -70,7 +74,6 @@ class HomepageService:
 
     def __init__(
         self,
-        hot: StateStore,
         states: StateReader,
         maker: PageMaker,
         cache: PageCache,
@@ -81,7 +84,6 @@ class HomepageService:
         counts: PageCounts = PAGE_COUNTS,
         clock_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
-        self._hot = hot
         self._states = states
         self._maker = maker
         self._cache = cache
@@ -90,7 +92,7 @@ class HomepageService:
         self._deadline_s = deadline_s
         self._counts = counts
         self._clock_ms = clock_ms
-        self._flights: SingleFlight[PageKey, Computed] = SingleFlight(MAX_FLIGHTS)
+        self._flights: SingleFlight[PageKey, Found] = SingleFlight(MAX_FLIGHTS)
         self._builder = ThreadPoolExecutor(BUILD_THREADS, thread_name_prefix="page-builder")
         self._page_ids = PageIds()
         self._log_again_at_s = 0.0
@@ -102,10 +104,10 @@ class HomepageService:
         if entry is None:
             return None
         try:
-            version = self._hot.versions(MEMBER.name, request.member_keys)[0]
+            version = self._states.known_version(request.member_key)
         except Exception:  # noqa: BLE001 - `serve` finds out what is wrong and what to do about it
             return None
-        if staleness(entry, now_ms, version, self._maker.model_version) is not None:
+        if version is None or staleness(entry, now_ms, version, self._maker.model_version) is not None:
             return None
         if not version and now_ms - entry.verified_at_ms >= UNKNOWN_MS:
             return None
@@ -146,20 +148,21 @@ class HomepageService:
         self._builder.shutdown(wait=False, cancel_futures=True)
         self._states.close()
 
+    def share(self, entries: Sequence[CachedPage]) -> None:
+        """Let other processes have fresh pages whose first showing is written. Those that were replaced since are
+        passed over, and those of members without a state: a store that has lost one knows no better."""
+        now_ms = self._clock_ms()
+        for entry in entries:
+            if entry.version and entry.origin_page_id and self._cache.get(entry.key) is entry:
+                kept_until_ms = max(entry.expires_at_ms, entry.computed_at_ms + self._stale_max_ms)
+                if kept_until_ms > now_ms:
+                    self._states.put_page(entry, self._maker.shared(entry), (kept_until_ms - now_ms) / 1000)
+
     async def _choose(self, request: HomepageRequest) -> tuple[CachedPage, Step, str, str | None]:
         """Return the page to serve, its step, the cache outcome, and what was away."""
-        cached = self._cache.get(request.key)
-        version, away = self._version(request)
-        if cached is not None:
-            if away is not None or version == cached.version == 0:  # a member whom the hot store does not know
-                version = await self._durable_version(request)
-            now_ms = self._clock_ms()
-            if staleness(cached, now_ms, version, self._maker.model_version) is None:
-                cached.verified_at_ms = now_ms
-                return cached, "fresh", "hit", away
         try:
             async with asyncio.timeout(self._deadline_s):
-                computed = await self._compute(request, version or 0)
+                found = await self._find(request)
         except TimeoutError:
             failure = f"deadline: no page within {self._deadline_s * 1000:.0f} ms"
         except SlowDown as error:
@@ -167,15 +170,60 @@ class HomepageService:
         except MarqueeError as error:
             failure = str(error)
         else:
-            return computed.entry, "fresh", "miss", computed.away
+            return found.entry, "fresh", found.cache, found.away
         return await self._descend(request, self._cache.get(request.key), failure)
 
-    def _version(self, request: HomepageRequest) -> tuple[int | None, str | None]:
-        """Return the version of the member's state in the hot store, or None and why it cannot be read."""
+    async def _find(self, request: HomepageRequest) -> Found:
+        """Return a page that is fresh as of now or later: a search that others started may have read an earlier state.
+
+        Raises TryAgain if the state that can be read by now is an earlier one.
+        """
+        asked_at_s, version = time.monotonic(), self._known_version(request)
+        found = await self._flights.run(request.key, lambda: self._make(request))
+        if not self._is_of_now(found, request, version, asked_at_s):
+            found = await self._flights.run(request.key, lambda: self._make(request))
+        if found.entry.version < (version or 0):
+            raise TryAgain("stores behind: the state that can be read is older than the one that was there just now")
+        return found
+
+    def _is_of_now(self, found: Found, request: HomepageRequest, version: int | None, asked_at_s: float) -> bool:
+        """Return whether a page is of the state at the time of asking, or later. version: of that state, if known."""
+        if version is not None:
+            return found.entry.version >= version
+        if found.read_at_s >= asked_at_s or found.away is not None:
+            return True
+        return self._known_version(request) == found.entry.version
+
+    def _known_version(self, request: HomepageRequest) -> int | None:
         try:
-            return self._hot.versions(MEMBER.name, request.member_keys)[0], None
-        except Exception as error:  # noqa: BLE001 - whatever ails the store, the page is found another way
-            return None, unavailable("hot store", error)
+            return self._states.known_version(request.member_key)
+        except Exception:  # noqa: BLE001 - whatever ails the store, the page is found another way
+            return None
+
+    async def _make(self, request: HomepageRequest) -> Found:
+        """Ask for the member's state; return the cached or the shared page if it is fresh, else build and cache one."""
+        read_at_s = time.monotonic()
+        look = await self._states.look(request.member_key, page_name(request.key))
+        if look.away is None and look.version:
+            member = MemberState(look.value, look.version, None)
+        else:
+            cached = self._cache.get(request.key)
+            cheaper = cached is not None and (look.away is not None or not cached.version)
+            if cached is not None and cheaper and self._take_if_fresh(cached, await self._durable_version(request)):
+                return Found(cached, "hit", look.away, read_at_s)
+            member = await self._states.read_durable(request.member_key, look.away)
+        if member.value is None and member.version:  # forgotten: nothing made from the state is kept, for no step
+            self._cache.discard_older(request.key.member_id, member.version)
+        cached = self._newest(request, look.page, member.version)
+        if cached is not None and self._take_if_fresh(cached, member.version):
+            return Found(cached, "hit", member.away, read_at_s)
+        if cached is not None and member.version < cached.version:
+            raise TryAgain("stores behind: the state that can be read is older than the cached page")
+        seed, end_s = self._rng.getrandbits(63), read_at_s + self._deadline_s
+        loop = asyncio.get_running_loop()
+        entry = await loop.run_in_executor(self._builder, self._build, request.key, member, seed, end_s)
+        self._cache.put(entry, self._clock_ms())
+        return Found(entry, "miss", member.away, read_at_s)
 
     async def _durable_version(self, request: HomepageRequest) -> int | None:
         try:
@@ -183,36 +231,30 @@ class HomepageService:
         except TryAgain:
             return None
 
-    async def _compute(self, request: HomepageRequest, version: int) -> Computed:
-        """Return a page of the state's `version` or later: a computation that others started may have read an earlier.
+    def _take_if_fresh(self, cached: CachedPage, version: int | None) -> bool:
+        """Return whether a cached page is fresh for a state's version that was just read; note that it was."""
+        now_ms = self._clock_ms()
+        if staleness(cached, now_ms, version, self._maker.model_version) is not None:
+            return False
+        cached.verified_at_ms = now_ms
+        return True
 
-        Raises TryAgain if the state that can be read by now is an earlier one.
-        """
-        computed = await self._flights.run(request.key, lambda: self._make(request))
-        if computed.entry.version < version:
-            computed = await self._flights.run(request.key, lambda: self._make(request))
-        if computed.entry.version < version:
-            raise TryAgain("stores behind: the state that can be read is older than the one that was there just now")
-        return computed
-
-    async def _make(self, request: HomepageRequest) -> Computed:
-        """Read the member's state, build the page, cache it."""
-        started_s = time.monotonic()
-        member = await self._states.read(request.member_key)
-        if member.value is None and member.version:  # forgotten: nothing made from the state is kept, for no step
-            self._cache.discard_older(request.key.member_id, member.version)
-        cached = self._usable(self._cache.get(request.key))
-        if cached is not None and member.version < cached.version:
-            raise TryAgain("stores behind: the state that can be read is older than the cached page")
-        seed, end_s = self._rng.getrandbits(63), started_s + self._deadline_s
-        loop = asyncio.get_running_loop()
-        entry = await loop.run_in_executor(self._builder, self._build, request.key, member, seed, end_s)
-        self._cache.put(entry, self._clock_ms())
-        return Computed(entry, member.away)
-
-    def _usable(self, cached: CachedPage | None) -> CachedPage | None:
-        """Return a cached page unless it is too old even for the ladder."""
-        old = cached is None or self._clock_ms() - cached.computed_at_ms > self._stale_max_ms
+    def _newest(self, request: HomepageRequest, shared: bytes | None, version: int) -> CachedPage | None:
+        """Return the page in the cache, taken in from the shared one if that is newer; None if it is too old even for
+        the ladder."""
+        cached, now_ms = self._cache.get(request.key), self._clock_ms()
+        if shared is not None and (
+            cached is None or staleness(cached, now_ms, version, self._maker.model_version) is not None
+        ):
+            theirs = self._maker.from_shared(request.key, shared)
+            if (
+                theirs is not None
+                and theirs.version <= version
+                and (cached is None or cached.computed_at_ms < theirs.computed_at_ms)
+            ):
+                self._cache.put(theirs, now_ms)
+                cached = self._cache.get(request.key)
+        old = cached is None or now_ms - cached.computed_at_ms > self._stale_max_ms
         return None if old else cached
 
     def _build(self, key: PageKey, member: MemberState, seed: int, end_s: float) -> CachedPage:

@@ -51,14 +51,19 @@ class TitleBoard:
         now_ms: int = 0,
         pause: Callable[[], None] = breathe,
         prepare: Callable[[TitleSnapshot], None] | None = None,
+        changed: Callable[[str], set[bytes] | None] = lambda _: None,
     ) -> None:
         """catalogue: returns the newest one. pause: called every STATES_A_CHUNK states. prepare: called with a snapshot
-        before it becomes `current`, to compute ahead what pages would wait for."""
+        before it becomes `current`, to compute ahead what pages would wait for. changed: returns the keys of a kind
+        whose states in the hot store may have changed since it was last asked, None if any may."""
         self._catalogue = catalogue
         self._hot = hot
         self._durable = durable
         self._pause = pause
         self._prepare = prepare
+        self._changed = changed
+        self._unread: dict[str, set[bytes] | None] = {view.name: None for view in _VIEWS}
+        """By view: the keys that are to be read from the hot store, None for all."""
         self._seen_catalogue = catalogue()
         self.current = empty_snapshot(tuple(self._seen_catalogue), FEATURES, now_ms)
         """The newest snapshot; of no features before the first refresh."""
@@ -119,18 +124,22 @@ class TitleBoard:
         """Read states that are new or changed; return the item ids of their titles."""
         changed: set[str] = set()
         try:
-            if self._full_at_ms is None:
-                self._scan(self._durable, changed)
-        except MarqueeError as error:
-            _log.warning("title states of the durable store cannot be read: %s", error)
-        try:
-            self._scan(self._hot, changed)
+            self._read_hot(changed)
             self.problem = None
             self._away = 0
+            if self._full_at_ms is None:
+                self._complete_from_durable(changed)
         except MarqueeError as error:
             self.problem = f"the hot store's title states cannot be read: {error}"
             self._read_durable_instead(changed)
         return changed
+
+    def _complete_from_durable(self, changed: set[str]) -> None:
+        """Take in, once, what the hot store may have lost and the durable one kept."""
+        try:
+            self._scan(self._durable, changed)
+        except MarqueeError as error:
+            _log.warning("title states of the durable store cannot be read: %s", error)
 
     def _read_durable_instead(self, changed: set[str]) -> None:
         self._away += 1
@@ -140,19 +149,38 @@ class TitleBoard:
             except MarqueeError as error:
                 self.problem = f"title states cannot be read, hot or durable: {error}"
 
+    def _read_hot(self, changed: set[str]) -> None:
+        """Take in what may have changed in the hot store; what cannot be read now is read the next time."""
+        for view in _VIEWS:
+            told, unread = self._changed(view.name), self._unread[view.name]
+            self._unread[view.name] = keys = None if told is None or unread is None else unread | told
+            if keys is None:
+                self._take_in(view, self._hot.scan(view.name), changed)
+            else:
+                self._take_in(view, self._get(view, sorted(keys)), changed)
+            self._unread[view.name] = set()
+
+    def _get(self, view: View, keys: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        for start in range(0, len(keys), STATES_A_CHUNK):
+            some = keys[start : start + STATES_A_CHUNK]
+            found = zip(some, self._hot.get(view.name, some), strict=True)
+            yield from ((key, value) for key, value in found if value is not None)
+
     def _scan(self, store: StateStore, changed: set[str]) -> None:
         for view in _VIEWS:
-            values = self._values[view.name]
-            keys = self._keys[view.name]
-            for key, value in self._paced(store.scan(view.name)):
-                known = values.get(key)
-                if known == value or (known is not None and known[:POSITION_BYTES] >= value[:POSITION_BYTES]):
-                    continue
-                item_id = split_title_key(key)[0]
-                if known is None:
-                    keys.setdefault(item_id, []).append(key)
-                values[key] = value
-                changed.add(item_id)
+            self._take_in(view, store.scan(view.name), changed)
+
+    def _take_in(self, view: View, entries: Iterable[tuple[bytes, bytes]], changed: set[str]) -> None:
+        values, keys = self._values[view.name], self._keys[view.name]
+        for key, value in self._paced(entries):
+            known = values.get(key)
+            if known == value or (known is not None and known[:POSITION_BYTES] >= value[:POSITION_BYTES]):
+                continue
+            item_id = split_title_key(key)[0]
+            if known is None:
+                keys.setdefault(item_id, []).append(key)
+            values[key] = value
+            changed.add(item_id)
 
     def _paced(self, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         left = STATES_A_CHUNK

@@ -42,7 +42,9 @@ def entry_of(member_id: str = "ann", items: int = 3, state: bytes | None = b"sta
     page = Page(member_id, [Row("top_picks", "top_picks", "Top", "", 1.0, titles)], NOW_MS, "m1", 7, NOW_MS - 5, "snap")
     origin = Origin(page, state, None, "v1")
     partition = partition_for(member_id.encode(), 4)
-    return CachedPage(PageKey(member_id, "NL", "tv"), origin, rows=b"[]", version=7, partition=partition, seed=42)
+    return CachedPage.computed(
+        PageKey(member_id, "NL", "tv"), origin, rows=b"[]", version=7, partition=partition, seed=42
+    )
 
 
 def first(entry: CachedPage, at_ms: int | None = None) -> Showing:

@@ -18,7 +18,7 @@ def cache_of(entries: int = 100, size: int = 1 << 20) -> PageCache:
 
 def page_of(member: str, at_ms: int = 0, version: int = 1, model: str | None = "m1", rows: bytes = b"[]") -> CachedPage:
     page = Page(member, [], at_ms, model, version, 0, None)
-    return CachedPage(
+    return CachedPage.computed(
         PageKey(member, "", ""), Origin(page, None, None, ""), rows=rows, version=version, partition=0, seed=1
     )
 
@@ -111,7 +111,7 @@ def test_the_pages_of_a_member_made_from_earlier_states_can_be_discarded() -> No
     for country, device in itertools.product(("NL", "DE"), ("tv", "")):
         page = Page("ann", [], 0, None, 0, 0, None)
         key = PageKey("ann", country, device)
-        cache.put(CachedPage(key, Origin(page, None, None, ""), rows=b"[]", version=4, partition=0, seed=1), 0)
+        cache.put(CachedPage.computed(key, Origin(page, None, None, ""), rows=b"[]", version=4, partition=0, seed=1), 0)
     cache.put(page_of("ann", version=5), 0)
     cache.put(page_of("ben"), 0)
     assert cache.discard_older("ann", 5) == 4

@@ -488,10 +488,10 @@ def _raise(*_: object) -> Page:
 async def test_a_page_that_takes_too_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_platform(tmp_path) as platform:
 
-        async def slow(_: bytes) -> Any:
+        async def slow(*_: bytes) -> Any:
             await asyncio.sleep(0.4)
 
-        monkeypatch.setattr(platform.services.homepage._states, "read", slow)
+        monkeypatch.setattr(platform.services.homepage._states, "look", slow)
         served = (await platform.homepage())["served"]
         assert served["step"] == "popular"
         assert served["degraded"] == "deadline: no page within 250 ms"
