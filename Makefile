@@ -2,19 +2,26 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STATE ?= .marquee
+# ENGINES=real: Kafka, Cassandra, Redis and PostgreSQL on this machine instead of the embedded ones
+ENGINES ?=
+ENGINES_FOLDER ?= .marquee-engines
+ENGINES_PORT ?=
+REAL := $(filter real,$(ENGINES))
+STATE ?= $(if $(REAL),$(ENGINES_FOLDER)/state,.marquee)
 PORT ?= 8000
 DATA ?=
+export MARQUEE_ENGINES_FOLDER := $(ENGINES_FOLDER)
+export MARQUEE_ENGINES_PORT := $(ENGINES_PORT)
 export MARQUEE_STATE := $(STATE)
 export MARQUEE_PORT := $(PORT)
 # onnxruntime reports to its maker unless it is told not to
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench load-test eval chaos lock format clean
+.PHONY: help run engines-up engines-down engines-status test check bench load-test eval chaos lock format clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.run: requirements.lock deploy/bootstrap.lock pyproject.toml
 	@deploy/install.sh $(PYTHON) $(VENV) requirements.lock
@@ -24,8 +31,20 @@ $(VENV)/.dev: requirements-dev.lock deploy/bootstrap.lock pyproject.toml
 	@deploy/install.sh $(PYTHON) $(VENV) requirements-dev.lock
 	@touch $@ $(VENV)/.run
 
-run: $(VENV)/.run ## Start the platform (PORT=8000 STATE=.marquee DATA=path/to/movielens)
-	@$(BIN)/marquee up $(if $(DATA),--data $(DATA))
+# starts the engines that do not run, and puts their addresses into the environment of what comes after it
+WITH_ENGINES = $(if $(REAL),$(BIN)/marquee engines up >/dev/null && . $(abspath $(ENGINES_FOLDER))/engines.env &&)
+
+run: $(VENV)/.run ## Start the platform (PORT=8000 STATE=.marquee DATA=path/to/movielens ENGINES=real)
+	@$(WITH_ENGINES) $(BIN)/marquee up $(if $(DATA),--data $(DATA))
+
+engines-up: $(VENV)/.run ## Start Kafka, Cassandra, Redis and PostgreSQL here (ENGINES_PORT=21000 ENGINES_FOLDER=path DOCKER=1)
+	@$(BIN)/marquee engines up $(if $(DOCKER),--docker)
+
+engines-down: $(VENV)/.run ## Stop them (WIPE=1: and remove their data)
+	@$(BIN)/marquee engines down $(if $(DOCKER),--docker) $(if $(WIPE),--wipe)
+
+engines-status: $(VENV)/.run ## Show which of them run and answer
+	@$(BIN)/marquee engines status $(if $(DOCKER),--docker)
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/pytest -n 2

@@ -147,7 +147,8 @@ class StateFolder:
 def _embedded_names(settings: Settings) -> list[str]:
     """Return the names, in the state folder, of what embedded engines keep there."""
     urls = [settings.log_url, settings.hot_url, settings.durable_url, settings.sql_url]
-    paths = [settings.path_of(url) for url in (*urls, settings.warehouse_url, settings.blobs_url)]
+    local = [url for url in (*urls, settings.warehouse_url, settings.blobs_url) if "://" not in url]
+    paths = [settings.path_of(url) for url in local]
     return [path.relative_to(settings.state).parts[0] for path in paths if path.is_relative_to(settings.state)]
 
 

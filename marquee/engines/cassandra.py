@@ -118,6 +118,7 @@ OPTIONS: Final = (
     "-XX:+UseG1GC",
     "-XX:MaxGCPauseMillis=200",
     "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.security.manager=allow",  # Java 18 and newer refuse it otherwise
     "-Djdk.attach.allowAttachSelf=true",
     "-Dio.netty.tryReflectionSetAccessible=true",
     "-Djava.net.preferIPv4Stack=true",

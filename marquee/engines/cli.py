@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from marquee.engines import compose
+from marquee.engines.jars import jars
 from marquee.engines.local import DEFAULT_FOLDER, DEFAULT_PORT, PLATFORM, Engines, EngineStatus
 from streams.errors import FixRequest
 
@@ -106,6 +107,13 @@ def status(
         _print(statuses, Console(soft_wrap=True))
     if any(status.state == "dead" for status in statuses):
         raise typer.Exit(1)
+
+
+@engines_app.command("fetch")
+def fetch(folder: Folder = DEFAULT_FOLDER) -> None:
+    """Fetch the jars of Kafka and Cassandra ahead; nothing is started."""
+    for name in ("kafka", "cassandra"):
+        typer.echo(jars(name, folder.absolute() / "jars"))
 
 
 def stop_all(engines: Engines, console: Console) -> None:
