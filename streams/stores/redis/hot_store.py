@@ -5,7 +5,7 @@ A write that times out may have been made or not. That is harmless: made again, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -13,8 +13,8 @@ from streams.stores.entries import check_entries
 from streams.stores.protocol import POSITION_BYTES, StateEntry, version_of
 from streams.stores.redis.address import Address
 from streams.stores.redis.keys import BUCKETS, Keys, bucket_of, by_bucket
-from streams.stores.redis.scripts import HEADS, PUT
-from streams.stores.redis.servers import Request, Servers
+from streams.stores.redis.scripts import DROP, HEADS, PUT
+from streams.stores.redis.servers import Command, Request, Servers
 
 READ_CHUNK: Final = 500
 """States read by one command. A server answers nobody else meanwhile: some milliseconds, with states of 25 kB."""
@@ -61,7 +61,7 @@ class RedisHotStore:
             groups = self._groups([entries[place].key for place in chunk])
             places = [[chunk[number] for number in group] for _, group in groups]
             requests = [
-                Request(bucket, _put_command(names, [entries[place] for place in some]))
+                Request(bucket, _script(PUT, names, [entries[place].key for place in some], _flat(entries, some)))
                 for (bucket, _), some in zip(groups, places, strict=True)
             ]
             for some, reply in zip(places, self._servers.run(requests), strict=True):
@@ -76,6 +76,18 @@ class RedisHotStore:
             for key, value in zip(chunk, self.get(kind, chunk), strict=True):
                 if value is not None:
                     yield key, value
+
+    def drop(self, kind: str, limit: int) -> int:
+        """Delete up to `limit` states of a kind for good, with their pages; return how many."""
+        names = self._names(kind)
+        keys = list(islice(self._all_keys(names), max(limit, 0)))
+        dropped = 0
+        for start in range(0, len(keys), READ_CHUNK):
+            chunk = keys[start : start + READ_CHUNK]
+            groups = [(bucket, [chunk[number] for number in group]) for bucket, group in self._groups(chunk)]
+            requests = [Request(bucket, _script(DROP, names, some, some)) for bucket, some in groups]
+            dropped += sum(self._servers.run(requests))
+        return dropped
 
     def close(self) -> None:
         """Close all connections; later calls raise TryAgain."""
@@ -142,12 +154,15 @@ def _chunks(entries: Sequence[StateEntry]) -> Iterator[list[int]]:
         yield chunk
 
 
-def _put_command(names: Keys, entries: Sequence[StateEntry]) -> tuple[bytes | int, ...]:
-    keys = chain.from_iterable(
-        (names.state(key), names.pages(key), names.indexes[bucket_of(key)]) for key, _ in entries
-    )
-    return (b"EVAL", PUT, 3 * len(entries), *keys, *chain.from_iterable(entries))
+def _script(script: bytes, names: Keys, keys: Sequence[bytes], arguments: Iterable[bytes]) -> Command:
+    """Return a call of a script on the state, the pages and the index of each key."""
+    of_keys = ((names.state(key), names.pages(key), names.indexes[bucket_of(key)]) for key in keys)
+    return (b"EVAL", script, 3 * len(keys), *chain.from_iterable(of_keys), *arguments)
 
 
-def _read_command(command: bytes, script: tuple[bytes, ...], states: Sequence[bytes]) -> tuple[bytes | int, ...]:
+def _flat(entries: Sequence[StateEntry], places: Iterable[int]) -> Iterator[bytes]:
+    return chain.from_iterable(entries[place] for place in places)
+
+
+def _read_command(command: bytes, script: tuple[bytes, ...], states: Sequence[bytes]) -> Command:
     return (command, *script, len(states), *states) if script else (command, *states)

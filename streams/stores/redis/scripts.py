@@ -34,6 +34,16 @@ return written
 """KEYS: state, pages and index of each entry; ARGV: key and value of each. Writes the entries that are newer than what
 is stored, one after another; returns 1 for each that was written, 0 for the others. See `entries.is_newer`."""
 
+DROP: Final = b"""
+local dropped = 0
+for entry = 1, #ARGV do
+  redis.call('UNLINK', KEYS[3 * entry - 2], KEYS[3 * entry - 1])
+  dropped = dropped + redis.call('SREM', KEYS[3 * entry], ARGV[entry])
+end
+return dropped
+"""
+"""KEYS: state, pages and index of each key in ARGV. Deletes them as if they had never been; returns how many were."""
+
 HEADS: Final = b"""
 local heads = {}
 for number, state in ipairs(KEYS) do heads[number] = redis.call('GETRANGE', state, 0, 8) end

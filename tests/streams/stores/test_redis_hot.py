@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -11,16 +10,6 @@ import pytest
 from streams.stores.redis.address import parse_address
 from tests.streams.stores.contract import StateStoreContract
 from tests.streams.stores.redis_places import delete_all
-
-
-@pytest.fixture
-def redis_url() -> str:
-    return os.environ.get("MARQUEE_TEST_REDIS_URL") or pytest.skip("no Redis")
-
-
-@pytest.fixture
-def redis_cluster_url() -> str:
-    return os.environ.get("MARQUEE_TEST_REDIS_CLUSTER_URL") or pytest.skip("no Redis Cluster")
 
 
 class _RedisContract(StateStoreContract):
