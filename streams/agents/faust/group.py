@@ -14,14 +14,13 @@ from faust.tables.manager import TableManager
 from faust.types import TransportT
 from mode import Service
 
-from streams.agents.faust.membership import HEARTBEATS, faust_urls, new_member
-from streams.agents.faust.reader import FaustReader
+from streams.agents.faust.client import HEARTBEATS, faust_urls, new_client
+from streams.agents.faust.reader import CommittingLog, FaustReader
 from streams.agents.faust.transport import BatchConsumer, BatchThread, Transport
 from streams.agents.protocol import Agent
 from streams.agents.runner import AgentLoop, Join
-from streams.event_log.kafka.batches import BatchReader, EpochSource
 from streams.event_log.kafka.config import KafkaConfig
-from streams.event_log.protocol import Consumer
+from streams.event_log.protocol import Consumer, TopicPartition
 
 NewLoop = Callable[[Agent, threading.Event, Join], AgentLoop]
 """Makes the loop of an agent, which ends once the event is set, and which joins its group with the third."""
@@ -55,14 +54,15 @@ class BatchApp(faust.App):
         """Create none: there are no tables."""
 
 
-class GroupApp(BatchApp):
-    """The Faust app of one agent's consumer group: Faust's membership and sensors, and the agent's loop."""
+class MemberApp(BatchApp):
+    """The Faust app of one member of a consumer group: Faust's membership, rebalancing and sensors. `join` gives the
+    consumer that reads what the group gives to it."""
 
     BootStrategy = ConsumerOnly
 
-    def __init__(self, agent: Agent, config: KafkaConfig, epochs: EpochSource, new_loop: NewLoop) -> None:
+    def __init__(self, group: str, topics: Sequence[str], config: KafkaConfig, log: CommittingLog) -> None:
         super().__init__(
-            config.prefix + agent.name,
+            config.prefix + group,
             broker=faust_urls(config),
             broker_session_timeout=config.session_timeout_ms / 1000,
             broker_heartbeat_interval=config.session_timeout_ms / 1000 / HEARTBEATS,
@@ -72,33 +72,62 @@ class GroupApp(BatchApp):
             topic_disable_leader=True,
             TableManager=NoTables,
         )
-        self.driven = agent
-        self.prefix = config.prefix
+        self.group = group
+        self._reads = topics
         self._config = config
-        self._epochs = epochs
-        self._new_loop = new_loop
-        self._driver: AgentDriver | None = None
-
-    def new_member(self) -> AIOKafkaConsumer:
-        """Return a client that will be a member of the group."""
-        return new_member(self._config, self.conf.id)
+        self._log = log
 
     @property
     def batches(self) -> BatchThread:
         """The consumer thread, which knows what the group has given."""
         return cast("BatchConsumer", self.consumer).batches
 
+    @property
+    def session_timeout_ms(self) -> int:
+        """How long a member may be silent before the group goes on without it."""
+        return self._config.session_timeout_ms
+
+    def new_client(self, session_ms: int) -> AIOKafkaConsumer:
+        """Return a client that will be a member of the group."""
+        return new_client(self._config, self.conf.id, session_ms)
+
+    def join(self, group: str, topics: Sequence[str]) -> Consumer:
+        """Return a consumer of this member's group and topics, who begins with nothing. Once the app has started."""
+        return FaustReader(self.batches, self._log, group, topics)
+
+    def progress(self) -> list[tuple[TopicPartition, int, int]]:
+        """Return each partition held, with the next offset to read and the end as of the last fetch."""
+        ends = self.monitor.tp_end_offsets
+        return [
+            (TopicPartition(at.topic[len(self._config.prefix) :], at.partition), position, max(ends[at], position))
+            for at, position in sorted(self.batches.positions.items())
+        ]
+
+    async def _wait_for_table_recovery_completed(self) -> bool:
+        """Do not wait for the first assignment: there are no tables, and the reader has to poll to get one."""
+        return False
+
     async def on_start(self) -> None:
         """Say what the group reads."""
         await super().on_start()
-        for topic in self.driven.topics:
-            self.topics.add(self.topic(self.prefix + topic))
+        for topic in self._reads:
+            self.topics.add(self.topic(self._config.prefix + topic))
+
+
+class GroupApp(MemberApp):
+    """The Faust app of an agent: a member of the agent's group, and the loop that drives the agent."""
+
+    def __init__(self, driven: Agent, config: KafkaConfig, log: CommittingLog, new_loop: NewLoop) -> None:
+        super().__init__(driven.name, driven.topics, config, log)
+        self._driven = driven
+        self._new_loop = new_loop
+        self._driver: AgentDriver | None = None
 
     async def on_started(self) -> None:
         """Drive the agent, now that there is a consumer."""
         await super().on_started()
         if not self.should_stop:
-            self._driver = AgentDriver(lambda stop: self._new_loop(self.driven, stop, self._join), beacon=self.beacon)
+            self._driver = AgentDriver(lambda stop: self._new_loop(self._driven, stop, self.join), beacon=self.beacon)
             await self.add_runtime_dependency(self._driver)
 
     async def on_stop(self) -> None:
@@ -106,9 +135,6 @@ class GroupApp(BatchApp):
         if self._driver is not None:
             await self._driver.stop()
         await super().on_stop()
-
-    def _join(self, _group: str, topics: Sequence[str]) -> Consumer:
-        return FaustReader(self.batches, BatchReader(self._epochs, topics))
 
 
 class AgentDriver(Service):

@@ -8,47 +8,47 @@ it. The bound is the fetch: the client library reads ahead no more than one answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, RebalanceInProgressError
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+from aiokafka.errors import CommitFailedError, IllegalStateError, InvalidSessionTimeoutError, KafkaError
+from aiokafka.errors import RebalanceInProgressError as Rebalancing
+from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as KafkaPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.transports import ConsumerT
 from mode import Service, ServiceT
 
-from streams.agents.faust.handover import Handover
-from streams.errors import Fenced, TryAgain
-from streams.event_log.kafka.batches import BatchReader
-from streams.event_log.kafka.failures import told
-from streams.event_log.protocol import Batch, TopicPartition
+from streams.errors import Fenced, FixRequest, TryAgain
+from streams.event_log.kafka.consumer import MIN_SESSION_MS
+from streams.event_log.kafka.membership import Membership
 
 if TYPE_CHECKING:
-    from streams.agents.faust.group import GroupApp
+    from streams.agents.faust.group import MemberApp
+
+logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.5
 """Between attempts to reach a cluster that is away."""
 
-NAP_S: Final = 0.05
-"""How soon a waiting poll hears of a rebalance."""
-
 COMMIT_TIMEOUT_S: Final = 5.0
 
-Assignment = frozenset[TopicPartition]
+Fetched = dict[KafkaPartition, list[Any]]
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread, which hands records over when asked. Its coroutines run in the thread's own loop."""
+    """Faust's consumer thread, which hands records over when asked. Its coroutines run in the thread's own loop, and
+    raise aiokafka's errors; partitions have Kafka's names."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._group = cast("GroupApp", self.app)
-        self._handover = Handover()
-        self._next: dict[TopicPartition, int] = {}
-        """The offset that the reader reads next, of the partitions that it has read or sought in."""
-        self._committed: dict[TopicPartition, int] = {}
+        self._group = cast("MemberApp", self.app)
+        self._session_ms = self._group.session_timeout_ms
+        self._membership: Membership | None = None
+        self._committed: dict[KafkaPartition, int] = {}
         self._first = 0
 
     # What Faust asks for
@@ -57,176 +57,173 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         """Connect to the cluster; wait for one that is away."""
         self.time_started = asyncio.get_running_loop().time()
         while not self.should_stop:
-            consumer = self._group.new_member()
             try:
-                await consumer.start()
+                await self._connect()
             except KafkaError as error:
-                await consumer.stop()
-                self.log.warning("the event log is away: %r", error)
+                logger.warning("the event log is away: %r", error)
                 await asyncio.sleep(RETRY_S)
             else:
-                self._consumer = consumer
                 return
 
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """A rebalance begins."""
+        self._known_membership().on_partitions_revoked(revoked)
+        await super().on_partitions_revoked(revoked)
+
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Take in a rebalance, and read on in what is kept where the reader stands."""
-        member = self._ensure_consumer()._coordinator.member_id
-        kept = self._handover.assigned(map(self._ours, assigned), member, generation_id)
-        self._committed = {at: offset for at, offset in self._committed.items() if at in kept}
-        self._next = {at: offset for at, offset in self._next.items() if at in kept}
-        for at, offset in self._next.items():
-            self._ensure_consumer().seek(self._kafkas(at), offset)
+        """A rebalance is over."""
+        self._known_membership().on_partitions_assigned({KafkaPartition(*at) for at in assigned})
         await super().on_partitions_assigned(assigned, generation_id)
 
     # What the reader asks for
 
-    async def begin(self, reader: BatchReader) -> None:
-        """Begin with a new reader: it holds nothing, and hears at its polls what the group gives it."""
-        await reader.begin()
-        self._handover.begin()
+    async def begin(self) -> None:
+        """Begin with a new reader, who holds nothing, and hears at its polls what the group gives it."""
+        self._known_membership().tell_anew()
+        self._committed.clear()
 
-    async def take(self, reader: BatchReader, max_records: int, timeout_s: float) -> tuple[Assignment, list[Batch]]:
-        """Return what the reader holds now, and its next batches. For the rest see Consumer.poll."""
+    async def take(self, max_records: int, timeout_s: float) -> Fetched:
+        """Return the next records, or nothing: after the time, or at once when what is held has changed.
+
+        Raises Fenced once if the group put this member out."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        while True:
-            self._look_alive()
-            before = self._handover.told
-            if self._handover.next_step():
-                await self._rewind(self._handover.told - before)
-                return self._handover.told, []
-            with told("fetch"):
-                fetched = await self._fetched(max_records)
-            left_s = deadline_s - loop.time()
-            if fetched or left_s <= 0:
-                return self._handover.told, await self._batches(reader, fetched)
-            with told("fetch"):
-                await self._nap(min(left_s, NAP_S))
+        membership = self._known_membership()
+        held = membership.held
+        try:
+            with membership.alive():
+                while True:
+                    with contextlib.suppress(IllegalStateError):  # given out anew meanwhile: the next step tells
+                        membership.step()
+                    if membership.held != held:
+                        return {}
+                    fetched = await self._fetched(max_records)
+                    left_s = deadline_s - loop.time()
+                    if fetched or left_s <= 0:
+                        return fetched
+                    await self._wait(max_records, left_s)
+        except InvalidSessionTimeoutError as error:
+            await self._join_for_longer(error)
+            return {}
 
-    async def seek_held(self, at: TopicPartition, offset: int) -> None:
-        """Read on from `offset`, unless the partition is no longer held: the next poll tells."""
-        if at in self._handover.held:
-            self._ensure_consumer().seek(self._kafkas(at), offset)
-            self._next[at] = offset
+    async def put(self, offsets: Mapping[KafkaPartition, int]) -> None:
+        """Read on from these offsets, in the partitions that are still held."""
+        membership = self._known_membership()
+        for at in offsets.keys() & membership.held:
+            membership.positions[at] = offsets[at]
+            with contextlib.suppress(IllegalStateError):  # given out anew meanwhile: it counts if the partition is kept
+                self._ensure_consumer().seek(at, offsets[at])
 
-    async def commit_held(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit, never backwards. What was given up in an orderly rebalance is left to whoever has it now: the next
-        poll tells. Raises Fenced if the group put this member out."""
-        if self._handover.was_put_out:
+    async def commit_held(self, offsets: Mapping[KafkaPartition, tuple[int, str]]) -> None:
+        """Commit offsets, each with a note; never backwards. Raises Fenced if the group put this member out, TryAgain
+        while it rebalances."""
+        membership = self._known_membership()
+        if membership.was_put_out:
             raise Fenced("the group went on without this member")
-        held = self._handover.held
-        ahead = {at: o for at, o in offsets.items() if at in held and o > self._committed.get(at, -1)}
+        if not membership.is_current:
+            raise TryAgain("the group is rebalancing", 0.1)
+        ahead = {at: OffsetAndMetadata(*one) for at, one in offsets.items() if one[0] > self._committed.get(at, -1)}
         if not ahead:
             return
-        entries = {self._kafkas(at): OffsetAndMetadata(offset, "") for at, offset in ahead.items()}
         try:
-            with told("commit"):
-                await asyncio.wait_for(self._commit_entries(entries), COMMIT_TIMEOUT_S)
-        except Fenced:
-            self._handover.put_out()
-            raise
-        self._committed.update(ahead)
-        self.app.monitor.on_tp_commit({TP(*self._kafkas(at)): offset for at, offset in ahead.items()})
+            await asyncio.wait_for(self._ensure_consumer().commit(ahead), COMMIT_TIMEOUT_S)
+        except (CommitFailedError, IllegalStateError) as error:
+            if isinstance(error.__cause__, Rebalancing):
+                raise TryAgain("the group is rebalancing", 0.1) from error
+            raise Fenced("the group went on without this member") from error
+        self._committed.update((at, one.offset) for at, one in ahead.items())
+        self.app.monitor.on_tp_commit({TP(*at): one.offset for at, one in ahead.items()})
 
-    def progress(self) -> dict[TopicPartition, tuple[int, int]]:
-        """Return the position and the end, as of the last fetch, of each partition read. For any thread."""
-        assigned, positions = self.assignment(), self._next.copy()
-        ends = {at: self.highwater(TP(*self._kafkas(at))) for at in positions if self._kafkas(at) in assigned}
-        return {at: (positions[at], max(end or 0, positions[at])) for at, end in ends.items()}
+    @property
+    def held(self) -> frozenset[KafkaPartition]:
+        """The partitions that the reader was told it holds. For any thread."""
+        return self._membership.held if self._membership is not None else frozenset()
+
+    @property
+    def positions(self) -> dict[KafkaPartition, int]:
+        """The next offset to read of each partition that has one yet. For any thread."""
+        return self._membership.positions.copy() if self._membership is not None else {}
 
     # Leaves
 
-    def _ours(self, at: TP | KafkaPartition) -> TopicPartition:
-        return TopicPartition(at.topic[len(self._group.prefix) :], at.partition)
+    def _known_membership(self) -> Membership:
+        if self._membership is None:
+            raise TryAgain("the worker has not reached the event log yet", RETRY_S)
+        return self._membership
 
-    def _kafkas(self, at: TopicPartition) -> KafkaPartition:
-        return KafkaPartition(self._group.prefix + at.topic, at.partition)
+    async def _connect(self) -> None:
+        consumer = self._group.new_client(self._session_ms)
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer, self._membership = consumer, Membership(consumer)
 
-    def _look_alive(self) -> None:
-        """Note a poll: a member that does not poll for a session's time is put out."""
-        with self._ensure_consumer()._subscription.fetch_context():
-            pass
+    async def _join_for_longer(self, error: InvalidSessionTimeoutError) -> None:
+        """Join anew with the session that brokers allow by default, where they refuse a shorter one."""
+        if self._session_ms >= MIN_SESSION_MS:
+            raise FixRequest("MARQUEE_SESSION_TIMEOUT_MS", "the brokers do not allow it") from error
+        logger.warning("the brokers allow no session this short: %s ms", self._session_ms)
+        self._session_ms = MIN_SESSION_MS
+        refused = self._ensure_consumer()
+        topics = set(refused.subscription())
+        await refused.stop()
+        await self._connect()
+        self._ensure_consumer().subscribe(topics, listener=self._rebalance_listener)
 
-    async def _rewind(self, gained: Iterable[TopicPartition]) -> None:
-        """Have gained partitions begin at the group's commit, also those that an earlier reader was further in."""
-        consumer = self._ensure_consumer()
-        for at in self._next.keys() & set(gained):
-            with told("look up a commit"):
-                committed = await consumer.committed(self._kafkas(at))
-            await self.seek_held(at, committed or 0)
-
-    async def _fetched(self, max_records: int) -> dict[KafkaPartition, list[ConsumerRecord]]:
+    async def _fetched(self, max_records: int) -> Fetched:
         """Return what fetches have brought: an equal share of each partition, beginning where the last call ended;
         then again, as long as there is room. It waits for nothing, so that no rebalance comes in between."""
-        fetched: dict[KafkaPartition, list[ConsumerRecord]] = {}
+        membership = self._known_membership()
+        fetched: Fetched = {}
         left = max_records
-        waiting = [] if self._ensure_consumer()._subscription.reassignment_in_progress else self._rotated()
+        waiting = [] if membership.rebalancing else self._rotated(membership)
         while waiting and left > 0:
             going_on = []
             for visited, at in enumerate(waiting):
                 share = -(-left // (len(waiting) - visited))
-                records = await self._drained(at, share)
+                taken = await self._ensure_consumer().getmany(at, timeout_ms=0, max_records=share)
+                records = taken.get(at, [])
                 self._first += 1
                 left -= len(records)
                 if records:
-                    fetched.setdefault(self._kafkas(at), []).extend(records)
-                    self._next[at] = records[-1].offset + 1
+                    fetched.setdefault(at, []).extend(records)
+                    membership.positions[at] = records[-1].offset + 1
                 if len(records) == share:
                     going_on.append(at)
                 if left == 0:
                     break
             waiting = going_on
+        self._count(fetched)
         return fetched
 
-    def _rotated(self) -> list[TopicPartition]:
-        held = sorted(self._handover.held)
-        first = self._first % len(held) if held else 0
-        return held[first:] + held[:first]
+    def _rotated(self, membership: Membership) -> list[KafkaPartition]:
+        ready = sorted(membership.held & membership.positions.keys())
+        first = self._first % len(ready) if ready else 0
+        return ready[first:] + ready[:first]
 
-    async def _drained(self, at: TopicPartition, count: int) -> list[ConsumerRecord]:
-        place = self._kafkas(at)
-        fetched = await self._ensure_consumer().getmany(place, timeout_ms=0, max_records=count)
-        return cast("list[ConsumerRecord]", fetched.get(place, []))
-
-    async def _batches(
-        self, reader: BatchReader, fetched: Mapping[KafkaPartition, list[ConsumerRecord]]
-    ) -> list[Batch]:
-        """Return what was fetched as batches; put it back if that cannot be done now."""
+    async def _wait(self, max_records: int, timeout_s: float) -> None:
+        """Wait for records, or for a change in the group."""
+        membership = self._known_membership()
+        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(membership.changed.wait())]
+        if max_records > 0 and membership.positions and not membership.rebalancing:
+            waits.append(asyncio.ensure_future(membership.arrival(timeout_s)))
         try:
-            batches = await reader.batches(fetched)
-        except TryAgain:
-            for place, records in fetched.items():
-                await self.seek_held(self._ours(place), records[0].offset)
-            raise
-        self._count(fetched)
-        return batches
+            done, _ = await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        for each in done:
+            each.result()
 
-    def _count(self, fetched: Mapping[KafkaPartition, list[ConsumerRecord]]) -> None:
+    def _count(self, fetched: Fetched) -> None:
         """Have Faust's monitor know of the messages that it does not see."""
-        monitor, consumer = self.app.monitor, self._ensure_consumer()
+        monitor = self.app.monitor
         for place, records in fetched.items():
             monitor.messages_received_total += len(records)
             monitor.messages_received_by_topic[place.topic] += len(records)
-            monitor.track_tp_end_offset(TP(*place), consumer.highwater(place) or 0)
-
-    async def _nap(self, timeout_s: float) -> None:
-        """Wait until a fetch has brought something, or it is time to look at the group again."""
-        waiter = self._ensure_consumer()._fetcher._create_fetch_waiter()
-        await asyncio.wait([waiter], timeout=timeout_s)
-        if waiter.done():
-            waiter.result()  # raises what the group's coordinator refuses
-        else:
-            waiter.cancel()
-
-    async def _commit_entries(self, entries: Mapping[KafkaPartition, OffsetAndMetadata]) -> None:
-        try:
-            await self._ensure_consumer().commit(entries)
-        except CommitFailedError as error:
-            if isinstance(error.__cause__, RebalanceInProgressError):
-                raise TryAgain("the group is rebalancing", RETRY_S) from error
-            raise Fenced("the group went on without this member") from error
-        except IllegalStateError as error:
-            raise TryAgain("the group is rebalancing", RETRY_S) from error
+            monitor.track_tp_end_offset(TP(*place), self.highwater(TP(*place)) or 0)
 
 
 class BatchConsumer(driver.Consumer):

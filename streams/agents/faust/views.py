@@ -41,7 +41,7 @@ class Agents(View):
 
     async def get(self, request: Request, **kwargs: Any) -> Response:
         groups = cast("WorkerApp", self.app).groups
-        return self.json({group.driven.name: _group(group) for group in groups})
+        return self.json({group.group: _group(group) for group in groups})
 
 
 VIEWS = (Metrics, Readyz, Agents)
@@ -54,6 +54,6 @@ def _group(group: GroupApp) -> dict[str, Any]:
         "records": group.monitor.messages_received_total,
         "partitions": [
             {"topic": at.topic, "partition": at.partition, "position": position, "end": end, "lag": end - position}
-            for at, (position, end) in sorted(group.batches.progress().items())
+            for at, position, end in group.progress()
         ],
     }

@@ -13,14 +13,14 @@ from typing import Final, cast
 from faust.app.base import BootStrategy
 from faust.types.web import Web
 
+from streams.agents.faust.client import faust_urls
 from streams.agents.faust.group import BatchApp, GroupApp
-from streams.agents.faust.membership import faust_urls
+from streams.agents.faust.reader import CommittingLog
 from streams.agents.faust.views import VIEWS
 from streams.agents.health import AgentHealth
 from streams.agents.opening import check_names, open_agents
 from streams.agents.protocol import Agent
 from streams.agents.runner import AgentLoop, Join, RunnerPolicy
-from streams.event_log.kafka.batches import EpochSource
 from streams.event_log.kafka.config import config_of
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog
@@ -101,7 +101,7 @@ class WorkerApp(BatchApp):
             return AgentLoop(log, agent, stop, RunnerPolicy(), self.health, rng, _now_ms, join)
 
         self.health.waiting(agent.name, "starting")
-        return GroupApp(agent, self._config, cast("EpochSource", log), new_loop)
+        return GroupApp(agent, self._config, cast("CommittingLog", log), new_loop)
 
 
 def _now_ms() -> int:
