@@ -31,7 +31,7 @@ RETENTION_INTERVAL_S: Final = 10.0
 def agents(
     names: Annotated[list[str], typer.Argument(help="features, sink, or both.", show_default=False)],
     metrics_port: Annotated[
-        int | None, typer.Option(help="Serve /metrics and /readyz on this port of 127.0.0.1.", show_default=False)
+        int | None, typer.Option(help="Serve /metrics and /readyz on this port [address: MARQUEE_HOST].", show_default=False)
     ] = None,
 ) -> None:
     """Run agents until SIGTERM or Ctrl-C: features folds events into states, sink writes the warehouse."""
@@ -61,7 +61,7 @@ def _run_threads(names: Sequence[str], settings: Settings, metrics_port: int | N
         if SINK in names:
             stack.enter_context(retention(log, RETENTION_INTERVAL_S))
         if metrics_port is not None:
-            stack.enter_context(health_server(health, metrics_port))
+            stack.enter_context(health_server(health, metrics_port, settings.host))
         logger.info("agents start", extra={"agents": [agent.name for agent in agents]})
         run_agents(log, agents, stop, health=health)
 
