@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from streams.errors import TryAgain
 from streams.positions import NOTHING
+from streams.stores.generations import known_names, read_generations
 from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone
 from streams.warehouse.forgetting import forget_rows
 
@@ -34,14 +35,16 @@ class Forgotten(NamedTuple):
 def forget_member(
     member_id: str, hot: StateStore, durable: DurableStore, warehouse: Path | None = None, floor: int = NOTHING
 ) -> Forgotten:
-    """Remove a member from the stores and, if its folder is given, the warehouse; return what was removed.
+    """Remove a member from the stores (states of every generation) and, if its folder is given, the warehouse; return
+    what was removed.
 
     floor: a log position; messages up to it no longer count for the member even if no state includes them yet (give the
     end of the member's partition). An unknown member is nothing to remove. Raises TryAgain when a store is away;
     calling again goes on. An agent must not write the member's state from memory afterwards: it looks for tombstones
     first.
     """
-    states = sum(_delete_state(kind, member_id.encode(), (hot, durable), floor) for kind in MEMBER_KINDS)
+    kinds = known_names(read_generations(durable), MEMBER_KINDS)
+    states = sum(_delete_state(kind, member_id.encode(), (hot, durable), floor) for kind in kinds)
     rows = durable.forget(member_id)
     return Forgotten(states, rows, forget_rows(warehouse, member_id) if warehouse else 0)
 
@@ -51,7 +54,7 @@ def _delete_state(kind: str, key: bytes, stores: tuple[StateStore, ...], floor: 
 
     A state that an agent writes in between is newer than the tombstone and holds all that is to go: it is deleted, too.
     """
-    least = floor if kind == "member" else NOTHING  # other kinds do not carry log positions
+    least = floor if kind.partition("@")[0] == "member" else NOTHING  # other kinds do not carry log positions
     deleted = 0
     for _ in range(ATTEMPTS):
         position = max(least, *(store.positions(kind, [key])[0] for store in stores))

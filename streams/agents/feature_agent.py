@@ -20,9 +20,10 @@ from streams.agents.boundaries import Boundaries
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
+from streams.agents.generation import Generation, OnlyGeneration
 from streams.agents.held_states import HeldStates
 from streams.agents.rebuilding import rebuild_from
-from streams.agents.refilling import HotStoreWatch
+from streams.agents.refilling import FEATURE_KINDS, HotStoreWatch
 from streams.agents.state_stores import StateStores
 from streams.catalogue import Catalogue
 from streams.errors import Undeliverable
@@ -75,8 +76,8 @@ class FeatureAgent(FoldingAgent[_Held]):
     """An Agent over `member-events`.
 
     catalogue_source: returns the newest catalogue; asked again when a title is not in the one at hand. log: the one
-    that is folded; a record in a partition that is not its member's is appended to it anew. clock_ms: Unix time, to
-    know how new the catalogue is.
+    that is folded; a record in a partition that is not its member's is appended to it anew. generation: of the states
+    in the stores. clock_ms: Unix time, to know how new the catalogue is.
     """
 
     name = GROUP
@@ -94,16 +95,17 @@ class FeatureAgent(FoldingAgent[_Held]):
         members_held: int = MEMBERS_HELD,
         titles_held: int = TITLES_HELD,
         watch: HotStoreWatch | None = None,
+        generation: Generation | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         marks = FoldedMarks(GROUP, durable, log)
-        super().__init__(marks, dead_letters, Boundaries(marks, log))
+        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration())
         self._log = log
         self._catalogue_source = catalogue_source
         self._hot = hot
         self._durable = durable
         self._bounds = members_held, titles_held
-        self._watch = watch or HotStoreWatch(hot, durable)
+        self._watch = watch or HotStoreWatch(hot, durable, kinds=FEATURE_KINDS)
         self._clock_ms = clock_ms
         self._catalogue: Catalogue | None = None
         self._catalogue_read_ms = 0
@@ -176,7 +178,9 @@ class FeatureAgent(FoldingAgent[_Held]):
     def _forward(self, held: _Held, batch: Batch, misplaced: Mapping[int, Message]) -> None:
         """Append records anew that a producer with another partitioner, or with an old partition count, put into a
         partition that is not their member's: in two at once, a member's events would have no order."""
-        new = [message for position, message in misplaced.items() if position > held.forwarded]
+        committed = self._log.committed(GROUP, TopicPartition(batch.topic, batch.partition)) or 0
+        begin = max(held.forwarded + 1, pack_position(batch.epoch, committed))  # what is committed was forwarded before
+        new = [message for position, message in misplaced.items() if position >= begin]
         if new:
             self._log.append(batch.topic, new)
             held.forwarded = max(misplaced)

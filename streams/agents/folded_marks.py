@@ -42,6 +42,11 @@ class FoldedMarks:
         """Return the offset after each partition's mark, whoever folds it; 0 as above."""
         return self._offsets_after(self._stored(places))
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether any partition is taken over."""
+        return bool(self._known)
+
     def give_up(self, places: Iterable[TopicPartition]) -> None:
         """Forget partitions that others own now."""
         for place in places:

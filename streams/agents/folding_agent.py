@@ -14,6 +14,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from streams.agents.boundaries import Boundaries
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
+from streams.agents.generation import Generation
 from streams.event_log.protocol import Batch, TopicPartition
 from streams.positions import NOTHING, pack_position, unpack_position
 
@@ -57,7 +58,10 @@ class FoldingAgent(ABC, Generic[HeldT]):
     keys_move = False
     """Whether what is folded belongs to a key, which a growth of the topic may move to another partition."""
 
-    def __init__(self, marks: FoldedMarks, dead_letters: DeadLetterSink, boundaries: Boundaries) -> None:
+    def __init__(
+        self, marks: FoldedMarks, dead_letters: DeadLetterSink, boundaries: Boundaries, generation: Generation
+    ) -> None:
+        self._generation = generation
         self._marks = marks
         self._boundaries = boundaries
         self._dead_letters = dead_letters
@@ -69,6 +73,10 @@ class FoldingAgent(ABC, Generic[HeldT]):
         """Take over partitions, each from where the durable store ends: what it lacks is folded (again)."""
         places = list(partitions)
         self.revoked(places)
+        if self._marks.holds_any or self._partitions:
+            self._generation.check()
+        else:
+            self._generation.begin()
         return self._marks.take_over(places)
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
@@ -124,6 +132,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
         Raises TryAgain when one is away: calling again goes on. Raises Fenced when the durable one has lost what it
         held, or a member was forgotten whose state has changed since: it is to be folded anew.
         """
+        self._generation.check()
         self._look_around()
         self._marks.check()
         if not self._unwritten:

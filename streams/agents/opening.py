@@ -9,11 +9,13 @@ from typing import Final
 from streams.agents.catalogue_source import CatalogueSource
 from streams.agents.dead_letters import DeadLetters
 from streams.agents.feature_agent import FeatureAgent
+from streams.agents.generation import follow_generation
 from streams.agents.protocol import Agent
 from streams.agents.shown_agent import ShownAgent
 from streams.agents.warehouse_sink import open_sink
 from streams.errors import FixRequest
 from streams.event_log.protocol import EventLog
+from streams.features.replay import feature_versions
 from streams.settings import Settings
 from streams.stores.metered import open_metered_durable, open_metered_hot
 from streams.stores.sql import open_sql
@@ -47,7 +49,15 @@ def _feature_agents(settings: Settings, log: EventLog, stack: contextlib.ExitSta
     stack.callback(hot.close)
     stack.callback(durable.close)
     dead_letters = DeadLetters(log)
+    features, shown = (follow_generation(group, hot, durable, feature_versions()) for group in ("features", "shown"))
     return [
-        FeatureAgent(CatalogueSource(engine), hot, durable, dead_letters, log),
-        ShownAgent(hot, durable, dead_letters, log),
+        FeatureAgent(
+            CatalogueSource(engine),
+            features.hot,
+            features.durable,
+            dead_letters,
+            log,
+            generation=features.generation,
+        ),
+        ShownAgent(shown.hot, shown.durable, dead_letters, log, generation=shown.generation),
     ]

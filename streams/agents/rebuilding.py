@@ -1,4 +1,5 @@
-"""Rebuilding states that cannot be read: of another version of their view, or damaged."""
+"""Mending single states that are damaged. States of another version of their features are built anew, all of them: see
+streams.rebuild."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ REBUILD_ROWS: Final = 10_000
 def rebuild_from(durable: DurableStore, catalogue: Callable[[], Mapping[str, Title]]) -> Rebuild:
     """Return how states are rebuilt: a member's from the durable history, a title's from nothing.
 
-    The history has no event ids, so a retry of an event from before the rebuilding counts again. Where that or the
-    titles' past matters, both stores are emptied instead: an agent that finds both empty reads the log from its start.
+    The history has no event ids, so a retry of an event from before counts again. Where that or the titles' past
+    matters, `marquee rebuild` builds everything anew.
     """
 
     def rebuild(view: View, key: bytes, position: int) -> EntityState:

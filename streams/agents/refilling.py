@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from streams import metrics
@@ -14,11 +14,12 @@ from streams.stores.refill import refill
 
 logger = logging.getLogger(__name__)
 
-KINDS: Final = ("member", "title", "title_shown", "precomputed")
-"""What is kept in both stores."""
+FEATURE_KINDS: Final = ("member", "title", "precomputed")
+SHOWN_KINDS: Final = ("title_shown",)
+KINDS: Final = (*FEATURE_KINDS, *SHOWN_KINDS)
+"""What is kept in both stores: an agent sees to what it folds, the feature agent to precomputed pages as well."""
 
 MARKER_KIND: Final = "refilled"
-_MARKER: Final = StateEntry(b"marker", (1).to_bytes(8, "big") + b"\x01")
 
 
 def run_in_thread(work: Callable[[], None]) -> None:
@@ -30,12 +31,18 @@ class HotStoreWatch:
     """Keeps a marker in the hot store; where it is missing the store is a new one, and is filled from the durable one.
 
     Live writes go on meanwhile, positions decide. The marker is written last, so a refill that dies is begun again.
-    run: runs the refill, beside the caller by default.
+    run: runs the refill, beside the caller by default. kinds: which are seen to.
     """
 
     def __init__(
-        self, hot: StateStore, durable: DurableStore, run: Callable[[Callable[[], None]], None] = run_in_thread
+        self,
+        hot: StateStore,
+        durable: DurableStore,
+        run: Callable[[Callable[[], None]], None] = run_in_thread,
+        kinds: Sequence[str] = KINDS,
     ) -> None:
+        self._kinds = kinds
+        self._marker = StateEntry(kinds[0].encode(), (1).to_bytes(8, "big") + b"\x01")
         self._hot = hot
         self._durable = durable
         self._run = run
@@ -43,7 +50,7 @@ class HotStoreWatch:
 
     def look(self) -> None:
         """Begin to refill if the hot store is a new one and no refill is under way. Raises TryAgain when it is away."""
-        if self._hot.get(MARKER_KIND, [_MARKER.key])[0] is None and not self._busy.locked():
+        if self._hot.get(MARKER_KIND, [self._marker.key])[0] is None and not self._busy.locked():
             self._run(self._refill)
 
     def _refill(self) -> None:
@@ -51,8 +58,8 @@ class HotStoreWatch:
             return
         metrics.REFILLING.set(1)
         try:
-            count = refill(self._durable, self._hot, KINDS)
-            self._hot.put(MARKER_KIND, [_MARKER])
+            count = refill(self._durable, self._hot, self._kinds)
+            self._hot.put(MARKER_KIND, [self._marker])
             metrics.REFILLS.labels("done").inc()
             metrics.REFILLED_STATES.inc(count)
             if count:

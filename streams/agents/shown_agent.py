@@ -11,7 +11,9 @@ from streams.agents.boundaries import Boundaries
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
+from streams.agents.generation import Generation, OnlyGeneration
 from streams.agents.held_states import HeldStates
+from streams.agents.refilling import SHOWN_KINDS, HotStoreWatch
 from streams.agents.state_stores import StateStores
 from streams.errors import Undeliverable
 from streams.event_log.epochs import GrowingLog
@@ -57,11 +59,17 @@ class ShownAgent(FoldingAgent[_Held]):
         log: GrowingLog,
         *,
         titles_held: int = TITLES_HELD,
+        watch: HotStoreWatch | None = None,
+        generation: Generation | None = None,
     ) -> None:
         marks = FoldedMarks(GROUP, durable, log)
-        super().__init__(marks, dead_letters, Boundaries(marks, log))
+        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration())
+        self._watch = watch or HotStoreWatch(hot, durable, kinds=SHOWN_KINDS)
         self._titles_held = titles_held
         self._stores = StateStores(hot, durable)
+
+    def _look_around(self) -> None:
+        self._watch.look()
 
     def _hold(self, place: TopicPartition) -> _Held:
         titles = HeldStates(TITLE_SHOWN, partial(title_key, partition=place.partition), self._titles_held)

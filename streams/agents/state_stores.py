@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from streams.errors import Corrupt
+from streams.errors import Corrupt, TryAgain
 from streams.features.entity_state import EntityState
-from streams.features.view import View
+from streams.features.view import OtherVersion, View
 from streams.positions import NOTHING
 from streams.stores.protocol import DurableStore, StateEntry, StateStore, position_of
 
 logger = logging.getLogger(__name__)
 
 Rebuild = Callable[[View, bytes, int], EntityState]
-"""(view, key, position) -> the state of an entity whose stored one cannot be read, at that position."""
+"""(view, key, position) -> the state of an entity whose stored one is damaged, at that position."""
 
 
 def start_anew(view: View, key: bytes, position: int) -> EntityState:
@@ -70,6 +70,8 @@ class StateStores:
             return start_anew(view, key, position)
         try:
             return view.unpack(value)
+        except OtherVersion as error:
+            raise TryAgain(f"{error}: `marquee rebuild` builds states of this code's features", 5.0) from error
         except Corrupt as error:
             logger.warning("a state is rebuilt", extra={"kind": view.name, "key": key.hex(), "error": str(error)})
             return self._rebuild(view, key, position)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Protocol
 
-from streams.event_log.protocol import Batch, Epochs, Message, Record, TopicEpoch
+from streams.event_log.protocol import Batch, Epochs, Message, Record, TopicEpoch, TopicPartition
 from streams.partitioner import partition_for
 
 
@@ -19,6 +19,7 @@ class GrowingLog(Protocol):
     def epochs(self, topic: str) -> Epochs: ...
     def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]: ...
     def append(self, topic: str, messages: Sequence[Message]) -> object: ...
+    def committed(self, group: str, partition: TopicPartition) -> int | None: ...
 
 
 def first_epoch(epoch: int, partitions: int) -> Epochs:

@@ -23,6 +23,11 @@ VIEWS: tuple[View, ...] = (MEMBER, TITLE, TITLE_SHOWN)
 """Every view; a view's name is the kind of its states in the stores."""
 
 
+def feature_versions() -> dict[str, str]:
+    """Return the version of each view's features, by kind: it changes with anything that shapes the states."""
+    return {view.name: f"{view.fingerprint:08x}" for view in VIEWS}
+
+
 @dataclass
 class PartitionStates:
     """The states folded from one partition number, by id. The fold is here, for agents and replays alike."""

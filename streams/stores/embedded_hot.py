@@ -104,6 +104,22 @@ class EmbeddedHotStore:
             yield from ((key, value) for key, value in chunk if len(value) > POSITION_BYTES)
             after = chunk[-1][0]
 
+    def drop(self, kind: str, limit: int) -> int:
+        """Delete up to `limit` states of a kind for good, in one transaction; return how many."""
+        opened = self._current()
+        try:
+            database = opened.database(kind, create=False)
+            if database is None:
+                return 0
+            with opened.env.begin(database, None, True) as transaction, transaction.cursor() as cursor:
+                count = 0
+                while count < limit and cursor.first():
+                    cursor.delete()
+                    count += 1
+                return count
+        except lmdb.Error as error:
+            raise self._failed(opened, error) from error
+
     def close(self) -> None:
         """Release the files, unless another store of this process has them open."""
         if not self._closed:

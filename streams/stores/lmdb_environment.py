@@ -23,8 +23,9 @@ from streams.stores.folder_lock import alone_in
 CHECK_INTERVAL_S: Final = 0.1
 """How often an environment looks whether its files are still there, and how soon it tries again to open them."""
 
-MAX_KINDS: Final = 32
-"""Named sub-databases: every transaction costs time in their number, and the platform has four kinds."""
+MAX_KINDS: Final = 128
+"""Named sub-databases that a process may use: the platform has six kinds, and four more with each generation that the
+process lives through."""
 
 MAX_READERS: Final = 1_022
 """Read transactions at once, over all processes: 16 processes with a full thread pool of 40, and half as many spare."""

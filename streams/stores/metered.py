@@ -71,6 +71,10 @@ class MeteredStore(Generic[StoreT]):
             self._count("scan", kind, error)
             raise
 
+    def drop(self, kind: str, limit: int) -> int:
+        """See StateStore."""
+        return self._measured("drop", kind, lambda: self._store.drop(kind, limit))
+
     def close(self) -> None:
         """See StateStore."""
         self._store.close()

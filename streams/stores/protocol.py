@@ -79,6 +79,12 @@ class StateStore(Protocol):
         """
         ...
 
+    def drop(self, kind: str, limit: int) -> int:
+        """Delete up to `limit` states of a kind for good, tombstones included; return how many, 0 once there are none.
+
+        For a kind that nobody reads or writes any more: a late write of an old state is not refused afterwards."""
+        ...
+
     def close(self) -> None:
         """Release files and connections."""
         ...

@@ -154,6 +154,12 @@ class SqliteDurableStore:
             yield from chunk
             after = chunk[-1][0]
 
+    def drop(self, kind: str, limit: int) -> int:
+        """Delete up to `limit` states of a kind for good; return how many."""
+        query = "DELETE FROM states WHERE rowid IN (SELECT rowid FROM states WHERE kind = ? LIMIT ?)"
+        with self._connections.writing() as connection:
+            return connection.execute(query, (kind, max(limit, 0))).rowcount
+
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
         """Add rows; one already there (same member, event time and position) stays as it is."""
         if rows:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from streams.agents.dead_letters import Rejected
 from streams.errors import MarqueeError
 from streams.event_log.epochs import first_epoch
-from streams.event_log.protocol import Epochs, Message, Record
+from streams.event_log.protocol import Epochs, Message, Record, TopicPartition
 from streams.positions import NOTHING
 from streams.stores.entries import check_entries, is_newer
 from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of, version_of
@@ -83,6 +83,14 @@ class MemoryStore:
         self._check()
         yield from (pair for pair in sorted(self.states.get(kind, {}).items()) if len(pair[1]) > POSITION_BYTES)
 
+    def drop(self, kind: str, limit: int) -> int:
+        self._check()
+        states = self.states.get(kind, {})
+        keys = sorted(states)[:limit]
+        for key in keys:
+            del states[key]
+        return len(keys)
+
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
         self._check()
         self.gate.pass_through()
@@ -132,6 +140,9 @@ class OneEpoch:
 
     def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:
         return []
+
+    def committed(self, group: str, partition: TopicPartition) -> int | None:
+        return None
 
     def append(self, topic: str, messages: Sequence[Message]) -> None:
         raise AssertionError("nothing is misplaced in a topic of one partition")

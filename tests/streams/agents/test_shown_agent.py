@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.agents.folding_agent import BUSY_RECORDS
+from streams.agents.refilling import SHOWN_KINDS, HotStoreWatch
 from streams.agents.shown_agent import ShownAgent
 from streams.errors import TryAgain
 from streams.event_log.protocol import Batch, Record, TopicPartition
@@ -17,6 +18,14 @@ from streams.impressions import Impression, ShownItem, ShownRow, encode_impressi
 from streams.topics import IMPRESSIONS
 from tests.streams.agents.state_stores import Gate, Killed, Letters, MemoryStore, OneEpoch
 from tests.streams.features.events import CATALOGUE, DAY_MS, EPOCH, NOW_MS
+
+
+def agent_over(
+    hot: MemoryStore, durable: MemoryStore, letters: Letters, log: OneEpoch, titles_held: int = 100
+) -> ShownAgent:
+    watch = HotStoreWatch(hot, durable, run=lambda work: work(), kinds=SHOWN_KINDS)
+    return ShownAgent(hot, durable, letters, log, titles_held=titles_held, watch=watch)
+
 
 PLACE = TopicPartition(IMPRESSIONS, 1)
 
@@ -41,18 +50,18 @@ def shown(store: MemoryStore, item_id: str) -> float:
 
 def test_titles_count_once_for_each_page_and_not_for_repeats() -> None:
     hot, durable = MemoryStore(), MemoryStore()
-    agent = ShownAgent(hot, durable, Letters(), OneEpoch(EPOCH))
+    agent = agent_over(hot, durable, Letters(), OneEpoch(EPOCH))
     pages = [impression(0, "a", "b"), impression(1, "a"), impression(2, origin="p0")]
     agent.process(batch_of(pages))
 
     assert agent.flush(NOW_MS) == {PLACE: 3}
     assert (shown(hot, "a"), shown(hot, "b")) == (2.0, 1.0)
-    assert hot.states == durable.states
+    assert hot.states["title_shown"] == durable.states["title_shown"]
 
 
 def test_what_is_no_impression_goes_to_the_dead_letters() -> None:
     letters = Letters()
-    agent = ShownAgent(MemoryStore(), MemoryStore(), letters, OneEpoch(EPOCH))
+    agent = agent_over(MemoryStore(), MemoryStore(), letters, OneEpoch(EPOCH))
     agent.process(Batch(IMPRESSIONS, 1, EPOCH, [Record(0, NOW_MS, b"", b"junk"), *batch_of([impression(1)]).records]))
     agent.process(Batch(IMPRESSIONS, 1, EPOCH, []))
 
@@ -62,7 +71,7 @@ def test_what_is_no_impression_goes_to_the_dead_letters() -> None:
 
 def test_while_more_records_wait_writes_are_gathered() -> None:
     hot = MemoryStore()
-    agent = ShownAgent(hot, MemoryStore(), Letters(), OneEpoch(EPOCH))
+    agent = agent_over(hot, MemoryStore(), Letters(), OneEpoch(EPOCH))
     agent.process(batch_of([impression(number, "a") for number in range(BUSY_RECORDS)]))
 
     assert agent.flush(NOW_MS) == {}
@@ -75,7 +84,7 @@ def test_while_more_records_wait_writes_are_gathered() -> None:
 
 def test_a_topic_is_read_on_from_where_the_durable_store_ends_whatever_the_hot_one_holds() -> None:
     hot, durable = MemoryStore(), MemoryStore()
-    agent = ShownAgent(hot, durable, Letters(), OneEpoch(EPOCH))
+    agent = agent_over(hot, durable, Letters(), OneEpoch(EPOCH))
 
     assert agent.assigned([PLACE]) == {PLACE: 0}
     agent.process(batch_of([impression(0, "a")]))
@@ -104,7 +113,7 @@ def test_kills_and_stores_that_are_away_lose_nothing_and_count_nothing_twice(
         size = sizes[turns % len(sizes)]
         turns += 1
         if agent is None:
-            agent = ShownAgent(hot, durable, Letters(), OneEpoch(EPOCH), titles_held=2)
+            agent = agent_over(hot, durable, Letters(), OneEpoch(EPOCH), titles_held=2)
             offset = agent.assigned([PLACE])[PLACE]
             committed = max(committed, offset)
         try:
