@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from typing import Any
 
 import msgspec
 from cassandra.cluster import Cluster
@@ -27,14 +27,16 @@ PATIENT_S = 20.0
 def own_keyspace(url: str) -> Iterator[str]:
     """Yield the URL of a keyspace that is not there yet; drop it afterwards."""
     keyspace = f"test_{uuid.uuid4().hex[:16]}"
-    yield f"{url.rstrip('/')}/{keyspace}"
-    _shared.cache_clear()
+    place = f"{url.rstrip('/')}/{keyspace}"
+    yield place
+    if place in _open:
+        _open.pop(place).close()
     with driver_session(url) as session:
         session.execute(f"DROP KEYSPACE IF EXISTS {keyspace}")
 
 
 @contextmanager
-def driver_session(url: str) -> Iterator[object]:
+def driver_session(url: str) -> Iterator[Any]:
     """Yield a session of the driver alone."""
     nodes = parse_address(url).nodes
     with Cluster(nodes, port=nodes[0][1], protocol_version=5) as cluster:
@@ -48,23 +50,16 @@ def patient(url: str) -> CassandraDurableStore:
     return CassandraDurableStore(Settings(durable_url=url, cassandra_timeout_s=PATIENT_S))
 
 
-class _Shared:
-    """A store for all namespaces of a keyspace in this process."""
-
-    def __init__(self, url: str) -> None:
-        self.store = patient(url)
-
-    def __del__(self) -> None:
-        self.store.close()
-
-
-_shared = lru_cache(maxsize=1)(_Shared)
+_open: dict[str, CassandraDurableStore] = {}
+"""One store for all namespaces of a keyspace in this process."""
 
 
 def open_namespace(place: str) -> DurableStore:
     """Return the store of `<url>#<namespace>`."""
     url, _, namespace = place.partition("#")
-    return _Namespace(_shared(url).store, namespace)
+    if url not in _open:
+        _open[url] = patient(url)
+    return _Namespace(_open[url], namespace)
 
 
 class _Namespace:
