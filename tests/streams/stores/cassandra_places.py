@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from cassandra.cluster import Cluster
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.query import tuple_factory
 
 from streams.settings import Settings
 from streams.stores.cassandra.address import parse_address
+from streams.stores.cassandra.migrating import SCHEMA
 from streams.stores.cassandra.store import CassandraDurableStore
 from streams.stores.protocol import DurableStore, HistoryRow, Profile, StateEntry
 
@@ -43,6 +45,16 @@ def driver_session(url: str) -> Iterator[Any]:
         session = cluster.connect()
         session.default_timeout = PATIENT_S
         yield session
+
+
+@contextmanager
+def schema_session(url: str) -> Iterator[Any]:
+    """Yield a session as a Migrator needs it."""
+    nodes = parse_address(url).nodes
+    profile = ExecutionProfile(request_timeout=PATIENT_S, row_factory=tuple_factory)
+    profiles = {SCHEMA: profile, EXEC_PROFILE_DEFAULT: profile}
+    with Cluster(nodes, port=nodes[0][1], protocol_version=5, execution_profiles=profiles) as cluster:
+        yield cluster.connect()
 
 
 def patient(url: str) -> CassandraDurableStore:
