@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +16,8 @@ import typer
 from rich.console import Console
 
 from load_tests.client import connect
-from load_tests.platform import running_platform
+from load_tests.platform import Platform, running_platform
+from load_tests.real_engines import EngineKind, real_engines
 from load_tests.report import Result, as_json, as_table, plot, verdicts
 from load_tests.scenarios import SCENARIOS
 from load_tests.verdict import Slo, read_slos
@@ -31,17 +35,20 @@ def run(
     data: Annotated[Path | None, typer.Option(help="MovieLens folder for the platform started")] = None,
     out: Annotated[Path, typer.Option(help="Folder for load-test.json and load-test.png")] = Path("results"),
     seed: Annotated[int, typer.Option(help="Of arrivals and choices")] = 1,
+    engines: Annotated[EngineKind, typer.Option(help="Of the platform started; real ones for the run")] = "embedded",
 ) -> None:
     """Measure each scenario; exit with 1 if a service level is not met."""
     console = Console()
     levels = [level for level in read_slos(slo) if not scenario or level.scenario in scenario]
     if not levels:
         raise typer.BadParameter(f"no scenario of {slo.name} is named so", param_hint="--scenario")
-    with running_platform(url, data) as base:
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(_environment(engines, console)) if url is None else {}
+        platform = stack.enter_context(running_platform(url, data, environment))
         if url is None:
             with console.status("letting the platform settle: its pages are computed ahead"):
                 time.sleep(SETTLE_S)
-        results = asyncio.run(_measure(base, levels, seed, console))
+        results = asyncio.run(_measure(platform, levels, seed, console))
     console.print(as_table(results))
     for line in verdicts(results):
         console.print(line)
@@ -52,10 +59,22 @@ def run(
     raise typer.Exit(any(result.violations for result in results))
 
 
-async def _measure(base: str, levels: list[Slo], seed: int, console: Console) -> list[Result]:
+@contextlib.contextmanager
+def _environment(engines: EngineKind, console: Console) -> Iterator[dict[str, str]]:
+    """Yield what the environment of a platform says on these engines; real ones are started, and stopped after."""
+    if engines == "embedded":
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="marquee-engines-") as folder, contextlib.ExitStack() as stack:
+        with console.status("starting Kafka, Cassandra, Redis and PostgreSQL"):
+            started = stack.enter_context(real_engines(Path(folder) / "engines"))
+        yield started.environment()
+
+
+async def _measure(platform: Platform, levels: list[Slo], seed: int, console: Console) -> list[Result]:
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
-        target = await connect(session, base)
+        target = await connect(session, platform.url, platform.settings)
         results = []
         for level in levels:
             with console.status(f"{level.scenario}: {level.load.rate:g} a second for {level.load.seconds:g} s"):

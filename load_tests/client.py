@@ -14,16 +14,18 @@ import aiohttp
 
 from load_tests.open_loop import Outcome
 from streams.positions import unpack_position
+from streams.settings import Settings
 
 
 @dataclass(frozen=True)
 class Target:
-    """A running platform and what may be asked of it."""
+    """A running platform and what may be asked of it. settings: those of its engines, None if they are not known."""
 
     session: aiohttp.ClientSession
     url: str
     members: Sequence[str]
     items: Sequence[str]
+    settings: Settings | None = None
 
     async def homepage(self, member: str, device: str = "", country: str = "") -> dict[str, Any] | None:
         """Return a homepage, None if the answer is not 200."""
@@ -71,18 +73,23 @@ class Target:
     async def change_after_event(self, member: str, item: str, *, poll_s: float, timeout_s: float) -> float | None:
         """Send an event; return the seconds from its acceptance to a fresh homepage that includes it, None if never."""
         place = await self.send_event(member, item)
-        accepted = time.perf_counter()
         if place is None:
             return None
-        while time.perf_counter() - accepted < timeout_s:
+        return await self.change_since(time.perf_counter(), member, place[1], poll_s=poll_s, timeout_s=timeout_s)
+
+    async def change_since(
+        self, since_s: float, member: str, offset: int, *, poll_s: float, timeout_s: float
+    ) -> float | None:
+        """Return the seconds from `since_s` to a fresh homepage that includes the event at an offset, None if never."""
+        while time.perf_counter() - since_s < timeout_s:
             page = await self.homepage(member)
-            if page and page["served"]["step"] == "fresh" and _offset(page) >= place[1]:
-                return time.perf_counter() - accepted
+            if page and page["served"]["step"] == "fresh" and _offset(page) >= offset:
+                return time.perf_counter() - since_s
             await asyncio.sleep(poll_s)
         return None
 
 
-async def connect(session: aiohttp.ClientSession, url: str) -> Target:
+async def connect(session: aiohttp.ClientSession, url: str, settings: Settings | None = None) -> Target:
     """Return the target at `url`, with the members and titles that its own pages name."""
     async with session.get(f"{url}/v1/members", params={"limit": "1000"}) as answer:
         answer.raise_for_status()
@@ -93,7 +100,7 @@ async def connect(session: aiohttp.ClientSession, url: str) -> Target:
             items.update(item["item_id"] for row in (await answer.json())["rows"] for item in row["items"])
     if not members or not items:
         raise RuntimeError(f"{url} has no members with events yet: start it with data")
-    return Target(session, url, members, sorted(items))
+    return Target(session, url, members, sorted(items), settings)
 
 
 def _offset(page: dict[str, Any]) -> int:

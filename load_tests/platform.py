@@ -11,10 +11,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from load_tests.real_engines import as_settings
+from streams.settings import Settings
 
 START_TIMEOUT_S: Final = 180.0
 STOP_TIMEOUT_S: Final = 20.0
@@ -22,29 +26,45 @@ DEFAULT_DATA: Final = Path(__file__).resolve().parents[2] / "shared" / "data" / 
 """MovieLens beside the project; where it is absent the platform starts on generated data."""
 
 
+@dataclass(frozen=True)
+class Platform:
+    """A platform under test. settings: its own, None for one that somebody else has started."""
+
+    url: str
+    settings: Settings | None
+
+
 @contextmanager
-def running_platform(url: str | None, data: Path | None) -> Iterator[str]:
-    """Yield the URL of a ready platform: `url` if given, else one started for this run. RuntimeError if it fails."""
+def running_platform(
+    url: str | None, data: Path | None, environment: Mapping[str, str] | None = None
+) -> Iterator[Platform]:
+    """Yield a ready platform: the one at `url` if given, else one started for this run. RuntimeError if it fails.
+
+    environment: more of it for the platform that is started, such as the URLs of its engines.
+    """
     if url is not None:
         wait_until_ready(url, None)
-        yield url.rstrip("/")
+        yield Platform(url.rstrip("/"), None)
         return
     with tempfile.TemporaryDirectory(prefix="marquee-load-") as state:
-        port = free_port()
-        process = start_platform(Path(state), port, data)
+        port, more = free_port(), environment or {}
+        process = start_platform(Path(state), port, data, more)
         try:
             wait_until_ready(f"http://127.0.0.1:{port}", process)
-            yield f"http://127.0.0.1:{port}"
+            settings = Settings.model_validate({"state": state, "port": port, **as_settings(more)})
+            yield Platform(f"http://127.0.0.1:{port}", settings)
         finally:
             stop_platform(process)
 
 
-def start_platform(state: Path, port: int, data: Path | None) -> subprocess.Popen[bytes]:
+def start_platform(
+    state: Path, port: int, data: Path | None, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start `marquee up` in `state`; its output goes to the terminal."""
     found = data or (DEFAULT_DATA if DEFAULT_DATA.is_dir() else None)
-    environment = os.environ | {"MARQUEE_STATE": str(state), "MARQUEE_PORT": str(port)}
+    whole = os.environ | {"MARQUEE_STATE": str(state), "MARQUEE_PORT": str(port)} | dict(environment or {})
     command = [sys.executable, "-m", "marquee", "up", *(["--data", str(found)] if found else [])]
-    return subprocess.Popen(command, env=environment, start_new_session=True)
+    return subprocess.Popen(command, env=whole, start_new_session=True)
 
 
 def stop_platform(process: subprocess.Popen[bytes]) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
+from load_tests.background_events import background_events, new_event
 from load_tests.client import Target
 from load_tests.open_loop import MAX_LATENCY_US, Measured, Outcome, poisson_arrivals, run_open_loop
+from streams.errors import FixRequest
+from streams.event_log.open import open_event_log
+from streams.topics import MEMBER_EVENTS
 
 COUNTRIES = [a + b for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 DEVICES = ("tv", "phone", "web", "tablet")
@@ -17,6 +22,8 @@ HOT_MEMBERS = 50
 """So few that each is in the page cache after its first page."""
 POLL_S = 0.004
 CHANGE_TIMEOUT_S = 5.0
+WARM_UP_S = 3.0
+"""The process of the background events takes so long to start."""
 
 
 @dataclass(frozen=True)
@@ -63,26 +70,56 @@ async def mix(target: Target, load: Load, rng: random.Random) -> Measured:
 
 async def change(target: Target, load: Load, rng: random.Random) -> Measured:
     """From an accepted event to that member's changed homepage, while `event_rate` other events a second flow in."""
+
+    async def probe() -> float | None:
+        member, item = rng.choice(target.members), rng.choice(target.items)
+        return await target.change_after_event(member, item, poll_s=POLL_S, timeout_s=CHANGE_TIMEOUT_S)
+
+    events = run_open_loop(_event_arrivals(load, rng), lambda: target.event_outcome(rng))
+    probed, sent = await asyncio.gather(_changes(load, rng, probe), events)
+    probed.outcomes.update(sent.outcomes)
+    probed.failed += sent.failed
+    probed.unsent += sent.unsent
+    return probed
+
+
+async def produced(target: Target, load: Load, rng: random.Random) -> Measured:
+    """From an event on its way into the log, as any producer appends it, to that member's changed homepage, while
+    `event_rate` others a second are appended. Raises FixRequest where the platform's log is not known."""
+    if target.settings is None:
+        raise FixRequest("--url", "leave it out: events are appended to the log of a platform started for the run")
+    log = open_event_log(target.settings)
+
+    async def probe() -> float | None:
+        member, started_s = rng.choice(target.members), time.perf_counter()
+        event = new_event(member, rng.choice(target.items), "play")
+        [place] = await asyncio.to_thread(log.append, MEMBER_EVENTS, [event])
+        return await target.change_since(started_s, member, place.offset, poll_s=POLL_S, timeout_s=CHANGE_TIMEOUT_S)
+
+    with background_events(target.settings, target.members, target.items, load.event_rate):
+        await asyncio.sleep(WARM_UP_S)
+        measured = await _changes(load, rng, probe)
+    log.close()
+    return measured
+
+
+async def _changes(load: Load, rng: random.Random, probe: Callable[[], Awaitable[float | None]]) -> Measured:
+    """Return how long changes took, each as its probe says; one that never came counts as failed."""
     measured = Measured()
 
-    async def probe() -> Outcome:
-        seconds = await target.change_after_event(
-            rng.choice(target.members), rng.choice(target.items), poll_s=POLL_S, timeout_s=CHANGE_TIMEOUT_S
-        )
+    async def outcome() -> Outcome:
+        seconds = await probe()
         if seconds is not None:
             measured.histogram.record_value(min(int(seconds * 1e6), MAX_LATENCY_US))
         return Outcome("changed" if seconds is not None else "not changed", seconds is not None)
 
-    probes = run_open_loop(_arrivals(load, rng), probe)
-    events = run_open_loop(_event_arrivals(load, rng), lambda: target.event_outcome(rng))
-    probed, sent = await asyncio.gather(probes, events)
-    measured.outcomes = probed.outcomes + sent.outcomes
-    measured.failed, measured.unsent = probed.failed + sent.failed, probed.unsent + sent.unsent
+    probed = await run_open_loop(_arrivals(load, rng), outcome)
+    measured.outcomes, measured.failed, measured.unsent = probed.outcomes, probed.failed, probed.unsent
     measured.seconds = probed.seconds
     return measured
 
 
-SCENARIOS: dict[str, Scenario] = {"hits": hits, "misses": misses, "mix": mix, "change": change}
+SCENARIOS: dict[str, Scenario] = {"hits": hits, "misses": misses, "mix": mix, "change": change, "produced": produced}
 
 
 def _arrivals(load: Load, rng: random.Random) -> Iterator[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,9 +13,7 @@ from rich.table import Table
 
 from load_tests.chaos.grounds import embedded_ground, real_ground
 from load_tests.chaos.run import ChaosReport, run_chaos
-from marquee.engines.local import DEFAULT_FOLDER
-
-EngineKind = Literal["embedded", "real"]
+from load_tests.real_engines import EngineKind
 
 
 def main(
@@ -31,7 +29,7 @@ def main(
             ground = embedded_ground(folder)
         else:
             console.print("starting Kafka, Cassandra, Redis and PostgreSQL")
-            ground = stack.enter_context(real_ground(folder, DEFAULT_FOLDER / "jars"))
+            ground = stack.enter_context(real_ground(folder))
         report = run_chaos(ground, faults, seed, console.print)
     console.print(_table(report))
     for wrong in (*report.comparison.differences, *report.untrue):

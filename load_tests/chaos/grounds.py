@@ -8,20 +8,13 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
 
 import redis
 
 from load_tests.chaos.faults import ON_ENGINES, ON_PROCESSES, Fault, Field
 from load_tests.chaos.fleet import Fleet
-from marquee.engines.engine import is_open
-from marquee.engines.local import PLATFORM, Engines
-from streams.errors import FixRequest
+from load_tests.real_engines import as_settings, real_engines
 from streams.settings import Settings
-
-ENGINE_PORTS: Final = range(22_000, 29_000, 1_000)
-"""Where the engines of a run may listen: none of these is the default, so a platform may run beside."""
 
 
 @dataclass(frozen=True)
@@ -52,36 +45,15 @@ def embedded_ground(state: Path) -> Ground:
 
 @contextlib.contextmanager
 def real_ground(folder: Path, jars: Path | None = None) -> Iterator[Ground]:
-    """Yield the ground of real engines, started for this run in a folder, and stopped after it.
-
-    jars: where Maven has put them already. Raises FixRequest if this machine cannot run one, TryAgain if one fails.
-    """
-    engines = _engines(folder / "engines", jars)
-    try:
-        engines.start_all(PLATFORM)
-        settings = Settings.model_validate({"state": folder / "state", "session_timeout_ms": 6_000, **_urls(engines)})
+    """Yield the ground of real engines, started for this run in a folder; see `real_engines`."""
+    with real_engines(folder / "engines", jars) as engines:
+        urls = as_settings(engines.environment())
+        settings = Settings.model_validate({"state": folder / "state", "session_timeout_ms": 6_000, **urls})
 
         def field_of(fleet: Fleet, rng: random.Random) -> Field:
             return Field(fleet, rng, _session_s(settings), lambda: _flush(settings), engines)
 
         yield Ground(settings, (*ON_PROCESSES, *ON_ENGINES), 2.0, 1_000, field_of)
-    finally:
-        for name in PLATFORM:
-            engines.stop(name)
-
-
-def _engines(folder: Path, jars: Path | None) -> Engines:
-    """Return engines at ports that nobody listens on."""
-    for base_port in ENGINE_PORTS:
-        engines = Engines(folder, base_port, quick=True, jars=jars)
-        ports = [urlsplit(engines.url(name)).port for name in PLATFORM]
-        if not any(is_open(port) for port in ports if port is not None):
-            return engines
-    raise FixRequest("ports", f"none of {ENGINE_PORTS} is free; stop the engines of other runs")
-
-
-def _urls(engines: Engines) -> dict[str, str]:
-    return {name.removeprefix("MARQUEE_").lower(): value for name, value in engines.environment().items()}
 
 
 def _session_s(settings: Settings) -> float:
