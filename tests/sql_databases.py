@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,28 +34,18 @@ def sql_engine(tmp_path: Path, sql_url: str) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def postgres_schema_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def postgres_schema_url(postgres_url: str) -> Iterator[str]:
     """The URL of a new schema on the PostgreSQL server, which is dropped afterwards."""
-    url: str = _postgres_url(request)
     schema = f"test_{secrets.token_hex(6)}"
-    server = open_sql(Settings(sql_url=url))
+    server = open_sql(Settings(sql_url=postgres_url))
     try:
         with server.begin() as connection:
             connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
-        yield with_option(url, f"search_path={schema}")
+        yield with_option(postgres_url, f"search_path={schema}")
     finally:
         with server.begin() as connection:
             connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         server.dispose()
-
-
-def _postgres_url(request: pytest.FixtureRequest) -> str:
-    try:
-        return str(request.getfixturevalue("postgres_url"))
-    except pytest.FixtureLookupError:
-        if "MARQUEE_TEST_POSTGRES_URL" not in os.environ:
-            pytest.skip("there is no PostgreSQL server")
-        return os.environ["MARQUEE_TEST_POSTGRES_URL"]
 
 
 def with_option(url: str, option: str) -> str:
