@@ -31,7 +31,7 @@ from streams.event_log.kafka.epoch_book import EPOCH_TOPIC, EpochBook
 from streams.event_log.kafka.failures import told
 from streams.event_log.kafka.loop_thread import LoopThread
 from streams.event_log.protocol import Appended, Epochs, Message, Record, TopicPartition
-from streams.metrics import LOG_APPENDED, LOG_REFUSED
+from streams.metrics import LOG_APPEND_SECONDS, LOG_APPENDED, LOG_REFUSED
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,7 @@ class KafkaLog:
         """Append messages; see the protocol. If it raises TryAgain, some of them may be in the log."""
         if not messages:
             return []
+        started_s = time.perf_counter()
         try:
             parts, places, size = packed(messages, self._recent(topic).epochs[-1].partitions)
             with self._appender.reserved(size):
@@ -116,6 +117,7 @@ class KafkaLog:
             LOG_REFUSED.labels(topic, type(error).__name__).inc(len(messages))
             raise
         LOG_APPENDED.labels(topic).inc(len(messages))
+        LOG_APPEND_SECONDS.labels(topic).observe(time.perf_counter() - started_s)
         return placed(places, parts, firsts)
 
     def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:
