@@ -100,6 +100,19 @@ def test_the_dashboard_reads_the_datasource_that_is_provisioned() -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_prometheus_looks_for_what_compose_runs_and_compose_mounts_what_there_is() -> None:
+    services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
+    jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    places = {(name, sd["port"]) for job in jobs for sd in job["dns_sd_configs"] for name in sd["names"]}
+    assert places == {("serving", 8000), ("features", 8100), ("sink", 8100)}
+    assert {name for name, _ in places} <= services.keys()
+    assert all(str(port) in services[name]["command"] for name, port in places if name != "serving")
+    for service in ("prometheus", "grafana"):
+        mounted = [volume.split(":")[0] for volume in services[service]["volumes"] if volume.startswith("./")]
+        assert mounted
+        assert all((ROOT / "deploy" / path).exists() for path in mounted)
+
+
 def test_promtool_accepts_configuration_and_rules_and_the_cases_come_out() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
