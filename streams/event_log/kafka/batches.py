@@ -11,13 +11,16 @@ first fetch, and compared after each. As ids do not come back, all that was fetc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from streams.errors import Fenced
 from streams.event_log.epochs import split
 from streams.event_log.protocol import Batch, Epochs, Record
+
+_new: Final = tuple.__new__
+"""Half the time of a NamedTuple's own constructor."""
 
 
 class TopicView(NamedTuple):
@@ -37,9 +40,23 @@ class EpochSource(Protocol):
         ...
 
 
-def records_of(fetched: Sequence[Any]) -> list[Record]:
-    """Return aiokafka's records as ours; a key or value that is null (foreign producers may do that) is empty."""
-    return [Record(one.offset, one.timestamp, one.key or b"", one.value or b"") for one in fetched]
+def record_of(_: object, one: Any) -> Record:
+    """Return what aiokafka unpacks as ours; a key or value that is null (foreign producers may do that) is empty."""
+    return _new(Record, (one.offset, one.timestamp, one.key or b"", one.value or b""))
+
+
+def unpack_as_records(fetched: Iterable[Any]) -> None:
+    """Have aiokafka unpack what it fetched (the values of `Fetcher._records`) as our records, not as its own, which
+    take three times as long to make. Where this is left out, `records_of` translates them."""
+    for result in fetched:
+        unpacking = getattr(result, "_partition_records", None)
+        if unpacking is not None:
+            unpacking._consumer_record = record_of
+
+
+def records_of(fetched: Sequence[Any]) -> Sequence[Record]:
+    """Return what `getmany` gave of a partition as our records."""
+    return fetched if type(fetched[0]) is Record else [record_of(None, one) for one in fetched]
 
 
 def batches_of(fetched: Mapping[Any, Sequence[Any]], views: Mapping[str, TopicView], prefix: str) -> list[Batch]:

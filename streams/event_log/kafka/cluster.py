@@ -26,7 +26,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition as KafkaPartition
 
-from streams.event_log.kafka.batches import records_of
+from streams.event_log.kafka.batches import record_of
 from streams.event_log.kafka.config import KafkaConfig
 from streams.event_log.kafka.wire import MetadataRequest
 from streams.event_log.protocol import Record
@@ -162,7 +162,8 @@ class Cluster:
             True,
             READ_COMMITTED,
         )
-        return records_of(list(unpacked)), unpacked.next_fetch_offset
+        unpacked._consumer_record = record_of
+        return list(unpacked), unpacked.next_fetch_offset
 
     async def delete_records(self, topic: str, partition: int, before_offset: int) -> None:
         """Delete a partition's records below an offset that is not past its end."""

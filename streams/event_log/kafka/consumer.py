@@ -23,7 +23,7 @@ from streams.event_log.kafka.epoch_book import EpochBook
 from streams.event_log.kafka.failures import told
 from streams.event_log.kafka.loop_thread import LoopThread
 from streams.event_log.kafka.membership import Membership, own_assignor
-from streams.event_log.protocol import Batch, TopicPartition
+from streams.event_log.protocol import Batch, Record, TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -202,17 +202,17 @@ class Member:
         }
         return begins
 
-    async def _take(self, membership: Membership, max_records: int) -> dict[Any, list[Any]]:
+    async def _take(self, membership: Membership, max_records: int) -> dict[Any, list[Record]]:
         """Take what was fetched, an equal share from each partition, beginning where the last take ended."""
-        fetched: dict[Any, list[Any]] = {}
+        fetched: dict[Any, list[Record]] = {}
         if max_records <= 0 or membership.rebalancing:
             return fetched
         waiting = self._rotated(membership)
         left, visited = max_records, 0
         while visited < len(waiting) and left > 0:
             share = -(-left // (len(waiting) - visited))
-            for at, records in (await self._consumer.getmany(waiting[visited], max_records=share)).items():
-                fetched[at] = records
+            if records := await membership.take(waiting[visited], share):
+                fetched[waiting[visited]] = records
                 left -= len(records)
             visited += 1
         self._first += visited
@@ -237,7 +237,7 @@ class Member:
             return
         await membership.arrival(timeout_s)
 
-    async def _checked(self, membership: Membership, fetched: dict[Any, list[Any]]) -> list[Batch]:
+    async def _checked(self, membership: Membership, fetched: dict[Any, list[Record]]) -> list[Batch]:
         """Return records as batches, once it is sure which topics they are of."""
         prefix = self._config.prefix
         try:

@@ -18,6 +18,8 @@ from aiokafka import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from streams.errors import Fenced
+from streams.event_log.kafka.batches import unpack_as_records
+from streams.event_log.protocol import Record
 
 
 class Generation(NamedTuple):
@@ -94,6 +96,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         known = {topic: len(client.cluster.partitions_for_topic(topic) or ()) for topic in partitions}
         if any(known[topic] < count for topic, count in partitions.items()):
             client.force_metadata_update()
+
+    async def take(self, at: Any, max_records: int) -> list[Record]:
+        """Return what was fetched of a partition, at most `max_records`, without waiting."""
+        unpack_as_records(self._consumer._fetcher._records.values())
+        taken: list[Record] = (await self._consumer.getmany(at, max_records=max_records)).get(at, [])
+        return taken
 
     async def arrival(self, timeout_s: float) -> None:
         """Wait until something was fetched, which stays where it is."""
