@@ -20,8 +20,13 @@ READ_CHUNK: Final = 500
 """States read by one command. A server answers nobody else meanwhile: some milliseconds, with states of 25 kB."""
 
 WRITE_CHUNK_ENTRIES: Final = 250
-WRITE_CHUNK_BYTES: Final = 4 << 20
-"""What one script call writes at most, unless it is one large state; the same reason."""
+WRITE_CHUNK_BYTES: Final = 256 << 10
+"""What one script call writes at most, unless it is one large state. Scripts copy what they are given: in chunks that
+fit a processor's cache, a thousand states of 25 kB take a third of the time that they take in chunks of 4 MB."""
+
+CLUSTER_CHUNK_ENTRIES: Final = 1_000
+CLUSTER_CHUNK_BYTES: Final = 4 << 20
+"""What a cluster is sent at a time, in one script call a bucket: those are small by themselves."""
 
 SCAN_BUCKETS: Final = 32
 SCAN_CHUNK: Final = 250
@@ -37,6 +42,11 @@ class RedisHotStore:
     def __init__(self, address: Address, timeout_s: float, connections: int) -> None:
         self._prefix = address.prefix
         self._servers = Servers(address, timeout_s, connections)
+        self._chunk = (
+            (CLUSTER_CHUNK_ENTRIES, CLUSTER_CHUNK_BYTES)
+            if address.is_cluster
+            else (WRITE_CHUNK_ENTRIES, WRITE_CHUNK_BYTES)
+        )
         self._keys: dict[str, Keys] = {}
 
     def get(self, kind: str, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -57,7 +67,7 @@ class RedisHotStore:
         check_entries(entries)
         names = self._names(kind)
         written = [False] * len(entries)
-        for chunk in _chunks(entries):
+        for chunk in _chunks(entries, *self._chunk):
             groups = self._groups([entries[place].key for place in chunk])
             places = [[chunk[number] for number in group] for _, group in groups]
             requests = [
@@ -140,13 +150,13 @@ class RedisHotStore:
                 cursors = {bucket: cursor for bucket, (cursor, _) in replies.items() if int(cursor)}
 
 
-def _chunks(entries: Sequence[StateEntry]) -> Iterator[list[int]]:
+def _chunks(entries: Sequence[StateEntry], most_entries: int, most_bytes: int) -> Iterator[list[int]]:
     """Yield the places of the entries, in order, in chunks within the bounds."""
     chunk: list[int] = []
     size = 0
     for place, (key, value) in enumerate(entries):
         size += len(key) + len(value)
-        if chunk and (size > WRITE_CHUNK_BYTES or len(chunk) == WRITE_CHUNK_ENTRIES):
+        if chunk and (size > most_bytes or len(chunk) == most_entries):
             yield chunk
             chunk, size = [], len(key) + len(value)
         chunk.append(place)
