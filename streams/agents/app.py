@@ -31,7 +31,8 @@ RETENTION_INTERVAL_S: Final = 10.0
 def agents(
     names: Annotated[list[str], typer.Argument(help="features, sink, or both.", show_default=False)],
     metrics_port: Annotated[
-        int | None, typer.Option(help="Serve /metrics and /readyz on this port [address: MARQUEE_HOST].", show_default=False)
+        int | None,
+        typer.Option(help="Serve /metrics and /readyz on this port [address: MARQUEE_HOST].", show_default=False),
     ] = None,
 ) -> None:
     """Run agents until SIGTERM or Ctrl-C: features folds events into states, sink writes the warehouse."""
@@ -42,6 +43,7 @@ def main(names: Sequence[str], settings: Settings, metrics_port: int | None = No
     """Run the named agents until a signal. On Kafka they run as a Faust app. Raises FixRequest for an unknown name."""
     log_json_to_stderr()
     check_names(names)
+    logger.info("agents start", extra={"agents": list(names)})
     if settings.scheme_of(settings.log_url) == "kafka":
         from streams.agents.faust.run import run_worker  # Faust takes a second to import
 
@@ -62,7 +64,6 @@ def _run_threads(names: Sequence[str], settings: Settings, metrics_port: int | N
             stack.enter_context(retention(log, RETENTION_INTERVAL_S))
         if metrics_port is not None:
             stack.enter_context(health_server(health, metrics_port, settings.host))
-        logger.info("agents start", extra={"agents": [agent.name for agent in agents]})
         run_agents(log, agents, stop, health=health)
 
 

@@ -99,7 +99,11 @@ class MemberApp(BatchApp):
         """Return each partition held, with the next offset to read and the end as of the last fetch."""
         ends = self.monitor.tp_end_offsets
         return [
-            (TopicPartition(at.topic[len(self._config.prefix) :], at.partition), position, max(ends[at], position))
+            (
+                TopicPartition(at.topic[len(self._config.prefix) :], at.partition),
+                position,
+                max(ends.get(at, 0), position),
+            )
             for at, position in sorted(self.batches.positions.items())
         ]
 

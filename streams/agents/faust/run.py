@@ -11,12 +11,11 @@ from typing import Any, Final
 from faust.worker import Worker
 
 from streams.agents.faust.worker import WorkerApp
+from streams.errors import MarqueeError
 from streams.settings import Settings
 
-logger = logging.getLogger(__name__)
-
-CHATTY: Final = ("aiokafka", "faust", "mode", "streams.agents.faust")
-"""Loggers that tell of every service's start and of every request that waits for a broker; errors are still told."""
+CHATTY: Final = {"aiokafka": logging.ERROR, "faust": logging.WARNING, "streams.agents.faust": logging.WARNING}
+"""What is said of every service's start and stop, and of every request that waits for a broker, is left out."""
 
 
 class PlatformWorker(Worker):
@@ -24,6 +23,7 @@ class PlatformWorker(Worker):
 
     def __init__(self, app: WorkerApp, **kwargs: Any) -> None:
         super().__init__(app, quiet=True, override_logging=False, redirect_stdouts=False, **kwargs)
+        self.spinner = None
 
     def install_signal_handlers(self) -> None:
         """Stop on a hangup as well: the terminal is gone, or the supervisor."""
@@ -38,16 +38,17 @@ def run_worker(names: Sequence[str], settings: Settings, web_port: int | None) -
     """Run until SIGTERM, SIGINT or SIGHUP; then flush, commit and leave the groups. web_port: None for no web server.
 
     Raises FixRequest for what cannot be, or the error that ended an agent."""
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, level in CHATTY.items():
+        logging.getLogger(name).setLevel(level)
     app = WorkerApp(names, settings, **({} if web_port is None else {"web_port": web_port}))
     app.conf.web_enabled = web_port is not None
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = PlatformWorker(app, loop=loop)
-    logger.info("agents start", extra={"agents": list(names)})
     try:
         worker.execute_from_commandline()
     except SystemExit as ended:
+        if isinstance(ended.__context__, MarqueeError):
+            raise ended.__context__ from None
         if ended.code:
             raise

@@ -52,7 +52,7 @@ class WorkerApp(BatchApp):
             APP_ID,
             broker=faust_urls(self._config),
             datadir=settings.state / "faust",
-            web_bind=HOST,
+            web_bind=settings.host,
             web_host=HOST,
             web_router_enabled=False,
             web_tables_enabled=False,
