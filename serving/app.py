@@ -23,7 +23,7 @@ from fastapi import APIRouter, FastAPI
 import serving.api
 from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
-from serving.health import find_problems
+from serving.health import engine_probe, find_problems
 from serving.homepage.impression_log import ImpressionLog
 from serving.homepage.page_cache import DEFAULT_MAX_BYTES, CachedPage, PageCache
 from serving.homepage.page_counts import PAGE_COUNTS
@@ -40,7 +40,8 @@ from serving.problems import add_problem_handlers
 from serving.ranking.model import RankingModel
 from serving.services import Services
 from serving.titles import SnapshotArchive, TitleBoard
-from streams.event_log.open import open_event_log
+from streams.errors import SlowDown, TryAgain
+from streams.event_log.open import ensure_topics, open_event_log
 from streams.features.member import MEMBER
 from streams.features.title import TITLE, TITLE_SHOWN
 from streams.settings import Settings
@@ -66,6 +67,9 @@ REMOTE_DEADLINE_S: Final = 0.1
 REMOTE_THREADS: Final = 8
 """Of reads of a durable store behind a network: with the hot store's timeout before it, a page's deadline holds; and
 the threads wait, they do not compute."""
+
+TOPICS_TIMEOUT_S: Final = 1.0
+"""How long a log that is away or hangs may keep the process from serving."""
 
 START_TIMEOUT_S: Final = 15.0
 """How long the first snapshot and the first model may keep the process from serving; then it serves without."""
@@ -107,8 +111,9 @@ async def running_services(settings: Settings) -> AsyncIterator[Services]:
     services = open_services(settings)
     with contextlib.suppress(ValueError):  # a process that runs a second application has them registered already
         prometheus_client.REGISTRY.register(PAGE_COUNTS)
-    await _start(services)
-    tasks = [asyncio.create_task(_refresh(services)), asyncio.create_task(_follow_partitions(services))]
+    log_ready = asyncio.create_task(_make_topics(services))
+    await _start(services, log_ready)
+    tasks = [asyncio.create_task(_refresh(services)), asyncio.create_task(_follow_partitions(services, log_ready))]
     try:
         yield services
     finally:
@@ -120,7 +125,8 @@ async def running_services(settings: Settings) -> AsyncIterator[Services]:
 def open_services(settings: Settings) -> Services:
     """Return the wired services, none of them started. Call it in a running event loop."""
     settings.state.mkdir(parents=True, exist_ok=True)
-    log, hot, durable, sql = open_event_log(settings), open_hot(settings), open_durable(settings), open_sql(settings)
+    log = open_event_log(settings, with_topics=False)
+    hot, durable, sql = open_hot(settings), open_durable(settings), open_sql(settings)
     live = open_live_reads(settings, hot, (MEMBER.name, TITLE.name, TITLE_SHOWN.name))
     blobs = BlobStore(settings.path_of(settings.blobs_url))
     catalogue = CatalogueHolder(sql)
@@ -151,11 +157,13 @@ def open_services(settings: Settings) -> Services:
         settings.page_ttl_jitter,
         settings.stale_max_s,
     )
+    states, engines = _state_reader(settings, hot, live, durable), engine_probe(log, hot, durable)
     services = Services(
         settings=settings,
         log=log,
         hot=hot,
         live=live,
+        states=states,
         durable=durable,
         sql=sql,
         blobs=blobs,
@@ -167,7 +175,7 @@ def open_services(settings: Settings) -> Services:
         page_params=DEFAULT_PARAMS,
         page_cache=cache,
         homepage=HomepageService(
-            _state_reader(settings, hot, live, durable),
+            states,
             PageMaker(catalogue, titles, models, DEFAULT_PARAMS, partitions.partition_of),
             cache,
             impressions,
@@ -177,7 +185,8 @@ def open_services(settings: Settings) -> Services:
         ingest=Ingest(log, settings.ingest_queue, settings.ingest_batch_max),
         impressions=impressions,
         clock_ms=wall_clock_ms,
-        problems=lambda: find_problems(log, hot, durable, catalogue, models, impressions),
+        engines=engines,
+        problems=lambda: find_problems(engines, live, catalogue, models, impressions),
     )
     return services
 
@@ -190,7 +199,7 @@ def _state_reader(settings: Settings, hot: StateStore, live: LiveReads, durable:
     )
 
 
-async def _start(services: Services) -> None:
+async def _start(services: Services, log_ready: asyncio.Task[None]) -> None:
     """Start the threads; wait for the first catalogue, snapshot and model, but not for ever."""
     await services.live.start()
     services.impressions.start()
@@ -206,6 +215,11 @@ async def _start(services: Services) -> None:
             await asyncio.to_thread(first_look)
     except TimeoutError:
         logger.error("titles and model are not there after %.0f s; serving starts without", START_TIMEOUT_S)
+    try:
+        async with asyncio.timeout(TOPICS_TIMEOUT_S):
+            await asyncio.shield(log_ready)
+    except TimeoutError:
+        logger.warning("the event log is not ready yet; events wait or are refused meanwhile")
 
 
 async def _refresh(services: Services) -> None:
@@ -220,8 +234,21 @@ async def _refresh(services: Services) -> None:
             logger.exception("the catalogue could not be refreshed")
 
 
-async def _follow_partitions(services: Services) -> None:
+async def _make_topics(services: Services) -> None:
+    """Have the log's topics made, as soon as it lets itself be asked. Raises FixRequest if they are there otherwise."""
+    while True:
+        try:
+            await asyncio.to_thread(ensure_topics, services.log, services.settings)
+        except (TryAgain, SlowDown) as error:
+            logger.warning("the event log is not ready yet: %s", error)
+            await asyncio.sleep(PARTITIONS_REFRESH_S)
+        else:
+            return
+
+
+async def _follow_partitions(services: Services, log_ready: asyncio.Task[None]) -> None:
     """Keep up with the number of partitions; a log that hangs holds this task alone."""
+    await log_ready
     while True:
         try:
             await asyncio.to_thread(services.partitions.refresh)
@@ -237,6 +264,8 @@ async def _close(services: Services) -> None:
     await asyncio.to_thread(services.impressions.close, CLOSE_TIMEOUT_S)
     await asyncio.to_thread(services.titles.close)
     await asyncio.to_thread(services.models.close)
+    services.engines.close()
+    services.states.close()
     await services.live.close()
     for engine in (services.hot, services.durable, services.log):
         await asyncio.to_thread(engine.close)

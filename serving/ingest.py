@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from serving import metrics
+from serving.homepage.circuit_breaker import BreakerPolicy, CircuitBreaker
 from streams.errors import MarqueeError, SlowDown, TryAgain
 from streams.event_log.protocol import Appended, EventLog, Message
 from streams.events import Event, encode_event
@@ -28,6 +29,12 @@ MIN_RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 30.0
 RATE_SMOOTHING: Final = 0.2
 """The share of the newest append in the drain rate that Retry-After is taken from."""
+
+INSTANT_S: Final = 0.25
+"""A log that fails sooner is asked again for each batch: its recovery is seen at once. One that hangs is left alone for
+a while, or each caller would wait for its timeout, and all who come after."""
+
+HANGING: Final = BreakerPolicy(failures=1, first_open_s=0.5, max_open_s=2.0)
 
 
 class Accepted(NamedTuple):
@@ -56,6 +63,8 @@ class Ingest:
         self._queue: deque[_Submission] = deque()
         self._waiting = 0
         self._events_per_s = 0.0
+        self._breaker = CircuitBreaker(HANGING)
+        """The event loop's."""
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
@@ -72,6 +81,9 @@ class Ingest:
         """
         if not events:
             return []
+        if not self._breaker.allows(time.monotonic()):
+            metrics.EVENTS_REFUSED.labels("log-away").inc(len(events))
+            raise TryAgain(self._breaker.reason)
         messages = [Message(event.member_id.encode(), encode_event(event)) for event in events]
         submission = _Submission(messages, asyncio.get_running_loop().create_future())
         with self._changed:
@@ -106,8 +118,10 @@ class Ingest:
             started_s = time.perf_counter()
             messages = [message for submission in batch for message in submission.messages]
             outcome = self._append(messages)
-            self._note(len(messages), time.perf_counter() - started_s, outcome)
-            _answer(batch, outcome)
+            took_s = time.perf_counter() - started_s
+            self._note(len(messages), took_s, outcome)
+            hangs = isinstance(outcome, TryAgain) and took_s > INSTANT_S
+            self._answer(batch + self._drained() if hangs else batch, outcome, hangs)
 
     def _next_batch(self) -> list[_Submission]:
         """Wait for submissions and take up to `batch_max` events of them; empty once stopping with none left."""
@@ -122,6 +136,14 @@ class Ingest:
             self._waiting -= count
         return batch
 
+    def _drained(self) -> list[_Submission]:
+        """Take all that wait."""
+        with self._changed:
+            batch = list(self._queue)
+            self._queue.clear()
+            self._waiting = 0
+        return batch
+
     def _append(self, messages: list[Message]) -> list[Appended] | MarqueeError:
         try:
             return self._log.append(MEMBER_EVENTS, messages)
@@ -131,6 +153,21 @@ class Ingest:
             logger.exception("events could not be appended")
             return TryAgain(f"the log cannot be written: {error.__class__.__name__}")
 
+    def _answer(self, batch: list[_Submission], outcome: list[Appended] | MarqueeError, hangs: bool) -> None:
+        """Have the event loop give each submission its part of the outcome, and note how the log does."""
+
+        def resolve() -> None:
+            if hangs:
+                self._breaker.failed(time.monotonic(), str(outcome))
+            else:
+                self._breaker.succeeded()
+            _resolve(batch, outcome)
+
+        try:
+            batch[0].future.get_loop().call_soon_threadsafe(resolve)
+        except RuntimeError:
+            logger.warning("the event loop ended before %d callers had their answer", len(batch))
+
     def _note(self, count: int, seconds: float, outcome: list[Appended] | MarqueeError) -> None:
         metrics.INGEST_BATCH_EVENTS.observe(count)
         metrics.INGEST_APPEND_SECONDS.observe(seconds)
@@ -139,15 +176,6 @@ class Ingest:
             return
         metrics.EVENTS_ACCEPTED.inc(count)
         self._events_per_s += RATE_SMOOTHING * (count / max(seconds, 1e-6) - self._events_per_s)
-
-
-def _answer(batch: list[_Submission], outcome: list[Appended] | MarqueeError) -> None:
-    """Have the event loop give each submission its part of the outcome."""
-    loop = batch[0].future.get_loop()
-    try:
-        loop.call_soon_threadsafe(_resolve, batch, outcome)
-    except RuntimeError:
-        logger.warning("the event loop ended before %d callers had their answer", len(batch))
 
 
 def _resolve(batch: list[_Submission], outcome: list[Appended] | MarqueeError) -> None:

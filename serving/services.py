@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serving.catalogue_holder import CatalogueHolder
+from serving.health import EngineProbe
 from serving.homepage.impression_log import ImpressionLog
 from serving.homepage.page_cache import PageCache
 from serving.homepage.service import HomepageService
+from serving.homepage.state_reader import StateReader
 from serving.ingest import Ingest
 from serving.models.holder import ModelHolder
 from serving.pages.params import PageParams
@@ -29,7 +31,8 @@ class Services:
 
     log, hot, durable: engines that may be away; each call on them raises TryAgain (or SlowDown) then, and works again
     once they are back. They block: routers call them from plain `def` handlers (which run in a thread).
-    live: reads of `hot` for the event loop. partitions: of the impressions' topic.
+    live, states: reads of `hot`, and of members in `hot` or else `durable`, for the event loop.
+    partitions: how many the impressions' topic has.
     catalogue, titles, models: holders whose `.current` is swapped whole by background refreshes.
     snapshots: the title snapshots that served pages were computed with.
     ingest: `await ingest.submit(events)`; impressions: `impressions.find(page_id)` (blocking);
@@ -40,6 +43,7 @@ class Services:
     log: EventLog
     hot: StateStore
     live: LiveReads
+    states: StateReader
     durable: DurableStore
     sql: sa.Engine
     blobs: BlobStore
@@ -54,6 +58,7 @@ class Services:
     ingest: Ingest
     impressions: ImpressionLog
     clock_ms: Callable[[], int]
+    engines: EngineProbe
     problems: Callable[[], dict[str, str]]
     """What is away now, by part ("log", "hot", "durable", "catalogue", "model", "impressions"); empty when all is well.
-    Blocks on each engine for as long as its timeouts."""
+    Blocks for a second at most."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import prometheus_client
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -28,8 +30,8 @@ class Readiness(BaseModel):
 
 
 @router.get("/healthz", summary="Is the process alive")
-def healthz() -> Health:
-    """Answer as long as the process does; restart it when this fails."""
+async def healthz() -> Health:
+    """Answer as long as the process does; restart it when this fails. It needs no thread: those may all be waiting."""
     return Health()
 
 
@@ -48,6 +50,8 @@ def readyz(services: ServicesDep, response: Response) -> Readiness:
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-def metrics() -> Response:
+async def metrics() -> Response:
     """Counters and histograms in Prometheus's text format."""
-    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+    # In the loop's own threads: those of the routes may all be waiting for an engine.
+    text = await asyncio.to_thread(prometheus_client.generate_latest)
+    return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)

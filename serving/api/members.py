@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from serving.api.dependencies import NOT_FOUND, PROBLEMS, ServicesDep, check_id
-from serving.api.member_states import read_state_from
+from serving.api.member_states import read_state
 from serving.problems import NotFound
 from streams.features.member import MEMBER
 from streams.features.seen_titles import SeenTitles
@@ -45,12 +46,16 @@ def list_members(services: ServicesDep, limit: Annotated[int, Query(ge=1, le=1_0
 
 
 @router.get("/v1/members/{member_id}/features", summary="A member's live features", responses=PROBLEMS | NOT_FOUND)
-def member_features(member_id: str, services: ServicesDep) -> Features:
+async def member_features(member_id: str, services: ServicesDep) -> Features:
     """Return every feature's value now, as the model sees it, with the log position and age of the state."""
-    value, source = read_state_from(services, check_id("member_id", member_id))
+    value, source = await read_state(services, check_id("member_id", member_id))
     if value is None:
         raise NotFound("member_id", f"no events of member {member_id!r} are known; send some to /v1/events first")
-    state, now_ms = MEMBER.unpack(value), services.clock_ms()
+    return await run_in_threadpool(_features, member_id, value, source, services.clock_ms())
+
+
+def _features(member_id: str, value: bytes, source: str, now_ms: int) -> Features:
+    state = MEMBER.unpack(value)
     epoch, offset = unpack_position(state.position)
     return Features(
         member_id=member_id,

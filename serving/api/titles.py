@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
 from serving.api.dependencies import NOT_FOUND, PROBLEMS, ServicesDep, check_id
 from serving.api.member_states import read_state
@@ -83,10 +84,15 @@ def similar(item_id: str, services: ServicesDep, limit: Annotated[int, Query(ge=
 
 
 @router.post("/v1/rank", summary="Rank given titles for a member", responses=PROBLEMS)
-def rank(asked: RankRequest, services: ServicesDep) -> Ranked:
+async def rank(asked: RankRequest, services: ServicesDep) -> Ranked:
     """Score candidates with the champion and the member's live state; the order is what a row of them would have."""
-    model, snapshot, now_ms = _champion(services), services.titles.current, services.clock_ms()
-    value = read_state(services, check_id("member_id", asked.member_id))
+    model = _champion(services)
+    value, _ = await read_state(services, check_id("member_id", asked.member_id))
+    return await run_in_threadpool(_ranked, asked, services, model, value)
+
+
+def _ranked(asked: RankRequest, services: Services, model: RankingModel, value: bytes | None) -> Ranked:
+    snapshot, now_ms = services.titles.current, services.clock_ms()
     state = MEMBER.unpack(value) if value else MEMBER.initialize()
     vector = MEMBER.vector(state, model.member_features, now_ms)
     scores = model.score(history(state), vector, snapshot, now_ms)

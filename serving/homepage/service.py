@@ -146,7 +146,6 @@ class HomepageService:
         """Finish the pages being computed, within a second, and let go of threads."""
         await self._flights.close(CLOSE_TIMEOUT_S)
         self._builder.shutdown(wait=False, cancel_futures=True)
-        self._states.close()
 
     def share(self, entries: Sequence[CachedPage]) -> None:
         """Let other processes have fresh pages whose first showing is written. Those that were replaced since are

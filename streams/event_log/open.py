@@ -15,14 +15,17 @@ from streams.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-def open_event_log(settings: Settings) -> EventLog:
+def open_event_log(settings: Settings, *, with_topics: bool = True) -> EventLog:
     """Return the event log of `settings.log_url`, with the platform's topics in it.
 
-    If it is away for now, its calls raise TryAgain until it is back. Raises FixRequest for a URL of no known engine."""
+    If it is away for now, its calls raise TryAgain until it is back. with_topics: False for a caller who cannot wait
+    for a log that hangs, and calls `ensure_topics` elsewhere. Raises FixRequest for a URL of no known engine."""
     scheme = settings.scheme_of(settings.log_url)
     if scheme not in ENGINES:
         raise FixRequest("MARQUEE_LOG_URL", f"no event log engine is called {scheme!r}: {' or '.join(ENGINES)}")
     log = ENGINES[scheme](settings)
+    if not with_topics:
+        return log
     try:
         ensure_topics(log, settings)
     except (TryAgain, SlowDown) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serving import ingest as ingest_module
 from serving.ingest import Ingest
 from streams.errors import FixRequest, SlowDown, TryAgain
 from streams.event_log.open import open_event_log
@@ -166,3 +167,25 @@ async def test_closing_appends_what_is_queued_and_refuses_what_comes_later(log: 
 
 async def test_no_events_need_no_append() -> None:
     assert await Ingest(None, 10, 10).submit([]) == []  # type: ignore[arg-type]  # it must not be touched
+
+
+async def test_a_log_that_hangs_is_waited_for_once_and_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_module, "INSTANT_S", 0.05)
+    gated = Gated(error=TryAgain("no answer from the brokers"))
+    ingest = ingest_over(gated)
+    first = asyncio.create_task(ingest.submit([event_of("ann", "t1")]))
+    await asyncio.to_thread(gated.entered.wait, 5)
+    others = [asyncio.create_task(ingest.submit([event_of(f"m{n}", "t1")])) for n in range(20)]
+    await asyncio.sleep(0.1)
+    gated.gate.set()
+    outcomes = await asyncio.gather(first, *others, return_exceptions=True)
+    assert all(isinstance(outcome, TryAgain) for outcome in outcomes)
+    assert gated.batches == [1], "those who waited behind it were answered with it"
+    with pytest.raises(TryAgain, match="no answer from the brokers"):
+        await ingest.submit([event_of("ann", "t1")])
+    assert gated.batches == [1], "nobody waits for it now"
+    gated.error = None
+    await asyncio.sleep(0.55)
+    assert await ingest.submit([event_of("ann", "t1")])
+    assert len(await asyncio.gather(*(ingest.submit([event_of("ann", "t1")]) for _ in range(5)))) == 5
+    ingest.close(2)
