@@ -77,6 +77,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish() -> None:
+    """Wait for what still starts: threads do not outlive the session. Why one failed, its tests have said."""
     for future in _starting.values():
         future.exception()
 

@@ -182,14 +182,14 @@ class Cassandra(Engine):
         """Ask for its version."""
         if not is_open(self.ports[0]):
             raise TryAgain("it does not listen yet")
-        from cassandra.cluster import Cluster
+        from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
         from cassandra.policies import RoundRobinPolicy
 
         cluster = Cluster(
             [HOST],
             port=self.ports[0],
             protocol_version=PROTOCOL,
-            load_balancing_policy=RoundRobinPolicy(),
+            execution_profiles={EXEC_PROFILE_DEFAULT: ExecutionProfile(RoundRobinPolicy())},
             connect_timeout=CONNECT_S,
             monitor_reporting_enabled=False,
         )

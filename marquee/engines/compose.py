@@ -49,12 +49,17 @@ def environment(base_port: int) -> dict[str, str]:
     return {f"MARQUEE_{name}_PORT": str(base_port + end) for name, end in ends.items()}
 
 
+def passwords() -> dict[str, str]:
+    """Return the passwords that the file insists on: those of the environment, or what everybody knows."""
+    return {name: os.environ.get(name, "marquee") for name in ("MARQUEE_SQL_PASSWORD", "GRAFANA_PASSWORD")}
+
+
 def _compose(base_port: int, *arguments: str) -> None:
     if not docker_answers():
         raise FixRequest("docker", "no Docker engine answers here; leave --docker out to use Java and the packages")
     done = subprocess.run(  # noqa: S603
         ["docker", "compose", "--file", str(COMPOSE), *arguments],  # noqa: S607
-        env={**os.environ, **environment(base_port)},
+        env={**os.environ, **environment(base_port), **passwords()},
         check=False,
     )
     if done.returncode:

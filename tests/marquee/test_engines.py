@@ -8,9 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
+from typer.testing import CliRunner
 
+from marquee.engines.cli import engines_app
 from marquee.engines.engine import is_open
 from marquee.engines.guard import start_guard
 from marquee.engines.local import Engines
@@ -19,6 +22,7 @@ from streams.errors import FixRequest, TryAgain
 from tests.engines import free_ports, private_engines
 from tests.marquee.waiting import eventually, is_alive
 
+RUNNER = CliRunner()
 SLEEP = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
 
 
@@ -175,3 +179,47 @@ def test_a_guard_ends_engines_whose_owner_was_killed(engines: Engines) -> None:
         pid = pid_of(engines)
         owner.kill()
     eventually(lambda: not is_alive(pid) and not engines.folder.exists())
+
+
+def test_postgres_starts_again_after_kill_9_with_what_was_committed(engines: Engines) -> None:
+    if why := engines.missing("postgres"):
+        pytest.skip(why)
+    engines.start("postgres")
+    with psycopg.connect(engines.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS number")
+    engines.kill("postgres")
+    engines.start("postgres")
+    with psycopg.connect(engines.url("postgres")) as connection:
+        assert connection.execute("SELECT number FROM kept").fetchone() == (1,)
+    engines.stop("postgres")
+
+
+def test_the_command_starts_shows_and_stops_engines(tmp_path: Path) -> None:
+    folder, port = tmp_path / "engines", free_ports()
+    options = ["--folder", str(folder)]
+    if why := Engines(folder, port).missing("redis"):
+        pytest.skip(why)
+    started = RUNNER.invoke(engines_app, ["up", "redis", *options, "--base-port", str(port)])
+    try:
+        assert started.exit_code == 0, started.output
+        assert f"export MARQUEE_HOT_URL=redis://127.0.0.1:{port + 79}/0\n" in started.stdout
+        assert (folder / "engines.env").read_text() == f"export MARQUEE_HOT_URL=redis://127.0.0.1:{port + 79}/0\n"
+        shown = json.loads(RUNNER.invoke(engines_app, ["status", "--json", *options]).stdout)
+        assert {each["name"]: each["state"] for each in shown}["redis"] == "running"
+        Engines(folder).kill("redis")
+        dead = RUNNER.invoke(engines_app, ["status", *options])
+        assert dead.exit_code == 1
+        assert "Ready to accept connections" in dead.stdout
+        Engines(folder).start("redis")
+    finally:
+        stopped = RUNNER.invoke(engines_app, ["down", "--wipe", "--yes", *options])
+    assert stopped.exit_code == 0, stopped.output
+    assert Engines(folder).running() == []
+    assert not (folder / "data").exists()
+
+
+def test_data_are_not_removed_without_a_yes(engines: Engines) -> None:
+    engines.start("redis")
+    refused = RUNNER.invoke(engines_app, ["down", "--wipe", "--folder", str(engines.folder)], input="n\n")
+    assert refused.exit_code == 1
+    assert state_of(engines) == "running"
