@@ -20,6 +20,10 @@ MEMBER_KINDS: Final = ("member", "precomputed")
 """The kinds of state whose key is a member id."""
 
 
+FORGOTTEN: Final = "forgotten"
+"""The kind that says, in the durable store, up to which position a member was forgotten: the log holds more of them for
+a while, and states are built from it anew. A tombstone would say so only until the member comes back."""
+
 ATTEMPTS: Final = 10
 """Times that a state which an agent has just written is deleted; agents write one a few times a second at most."""
 
@@ -54,12 +58,15 @@ def _delete_state(kind: str, key: bytes, stores: tuple[StateStore, ...], floor: 
 
     A state that an agent writes in between is newer than the tombstone and holds all that is to go: it is deleted, too.
     """
-    least = floor if kind.partition("@")[0] == "member" else NOTHING  # other kinds do not carry log positions
+    is_member = kind.partition("@")[0] == "member"
+    least = floor if is_member else NOTHING  # other kinds do not carry log positions
     deleted = 0
     for _ in range(ATTEMPTS):
         position = max(least, *(store.positions(kind, [key])[0] for store in stores))
         if position == NOTHING:
             return deleted
+        if is_member:
+            stores[1].put(FORGOTTEN, [StateEntry(key, tombstone(position) + b"\x01")])
         live = [store.get(kind, [key])[0] is not None for store in stores]
         written = [store.put(kind, [StateEntry(key, tombstone(position))])[0] for store in stores]
         deleted += sum(was and now for was, now in zip(live, written, strict=True))

@@ -78,7 +78,12 @@ class FoldedMarks:
         return dict(zip(ordered, self._durable.positions(KIND, list(map(self._key, ordered))), strict=True))
 
     def _key(self, place: TopicPartition) -> bytes:
-        return f"{self._group}/{place.topic}/{place.partition}".encode()
+        return mark_key(self._group, place)
+
+
+def mark_key(group: str, place: TopicPartition) -> bytes:
+    """Return the key of a group's mark of a partition."""
+    return f"{group}/{place.topic}/{place.partition}".encode()
 
 
 def _mark(position: int) -> bytes:

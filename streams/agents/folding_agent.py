@@ -55,6 +55,8 @@ class FoldingAgent(ABC, Generic[HeldT]):
     """An Agent that folds in memory; a subclass says what is held of a partition, how a batch is folded into it, and in
     which order states are written."""
 
+    name: str
+    topics: Sequence[str]
     keys_move = False
     """Whether what is folded belongs to a key, which a growth of the topic may move to another partition."""
 

@@ -67,8 +67,17 @@ def names_of(numbers: Mapping[str, int]) -> dict[str, str]:
 
 
 def names_for_agent(group: str, number: int) -> dict[str, str]:
-    """Return the names of the kinds that an agent writes, its own included."""
-    return {kind: kind_in(kind, number) for kind in (*GROUPS[group], *OWN_KINDS)}
+    """Return the names of the kinds that an agent writes, its own included.
+
+    >>> names_for_agent("shown", 2)
+    {'title_shown': 'title_shown@2', 'folded': 'folded-shown@2', 'refilled': 'refilled-shown@2'}
+    """
+    return names_of({group: number}) | {kind: own_kind_in(kind, group, number) for kind in OWN_KINDS}
+
+
+def own_kind_in(kind: str, group: str, number: int) -> str:
+    """Return what a kind that every agent has for itself is called in a generation."""
+    return kind if number == FIRST else kind_in(f"{kind}-{group}", number)
 
 
 def read_generations(durable: StateStore) -> Generations:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from streams.agents.catalogue_source import CatalogueSource
 from streams.agents.dead_letters import DeadLetters
 from streams.agents.feature_agent import FeatureAgent
+from streams.agents.generation import follow_generation
 from streams.agents.health import AgentHealth
 from streams.agents.protocol import Agent
 from streams.agents.runner import run_agents
@@ -21,7 +22,7 @@ from streams.event_log.epochs import read_epochs
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog, Message, TopicPartition
 from streams.events import Event, encode_event
-from streams.features.replay import OfflineStates, replay
+from streams.features.replay import OfflineStates, feature_versions, replay
 from streams.impressions import Impression, ShownItem, ShownRow, encode_impression
 from streams.settings import Settings
 from streams.stores.open import open_durable, open_hot
@@ -70,7 +71,8 @@ def publish(settings: Settings) -> None:
 class Worker:
     """One worker's agents, in a thread of their own, until stopped."""
 
-    def __init__(self, settings: Settings, *, sink: bool = True) -> None:
+    def __init__(self, settings: Settings, *, sink: bool = True, versions: dict[str, str] | None = None) -> None:
+        self._versions = versions
         self.health = AgentHealth()
         self.failure: BaseException | None = None
         self._settings = settings
@@ -101,9 +103,13 @@ class Worker:
         for close in (engine.dispose, hot.close, durable.close):
             stack.callback(close)
         letters = DeadLetters(log)
+        versions = self._versions or feature_versions()
+        features, shown = (follow_generation(group, hot, durable, versions) for group in ("features", "shown"))
         chosen: list[Agent] = [
-            FeatureAgent(CatalogueSource(engine), hot, durable, letters, log),
-            ShownAgent(hot, durable, letters, log),
+            FeatureAgent(
+                CatalogueSource(engine), features.hot, features.durable, letters, log, generation=features.generation
+            ),
+            ShownAgent(shown.hot, shown.durable, letters, log, generation=shown.generation),
         ]
         return [*chosen, open_sink(self._settings, log)] if self._sink else chosen
 
