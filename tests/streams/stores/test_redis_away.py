@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +17,7 @@ from streams.stores.protocol import StateStore, position_of
 from streams.stores.redis.address import parse_address
 from streams.stores.redis.hot_store import RedisHotStore
 from streams.stores.redis.keys import Keys
-from tests.engines import RedisServer, private_engines
+from tests.engines import RedisServer
 from tests.streams.stores.contract import _child, _pipe
 from tests.streams.stores.engines import entry
 from tests.streams.stores.writer import KEYS, payload
@@ -150,38 +148,6 @@ def test_connections_speak_resp3_with_the_password_of_the_settings_and_are_few(s
         store.close()
     with pytest.raises(TryAgain, match="closed"):
         store.get("member", [b"a"])
-
-
-def test_a_cluster_goes_on_without_a_killed_node_and_is_whole_again_when_all_are_back() -> None:
-    engines = private_engines()
-    if why := engines.missing("redis-cluster"):
-        pytest.skip(why)
-    engines.start("redis-cluster")
-    address = parse_address(engines.url("redis-cluster"))
-    store = RedisHotStore(address, TIMEOUT_S, 4)
-    entries = [entry(b"%d" % number, 5) for number in range(100)]
-    try:
-        assert store.put("member", entries) == [True] * 100
-        with redis.Redis(port=address.nodes[1].port) as client:
-            os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
-        _takes_at_most(1.0, lambda: store.positions("member", [key for key, _ in entries]), "is away")
-        alone = [key for key, _ in entries if _answers(store, key)]
-        assert 20 < len(alone) < 80  # the other two nodes' states
-        engines.kill("redis-cluster")
-        engines.start("redis-cluster")
-        assert store.positions("member", [key for key, _ in entries]) == [5] * 100
-        assert store.put("member", [entry(key, 6) for key, _ in entries]) == [True] * 100
-    finally:
-        store.close()
-        engines.kill("redis-cluster")
-        engines.wipe()
-
-
-def _answers(store: StateStore, key: bytes) -> bool:
-    try:
-        return store.positions("member", [key]) == [5]
-    except TryAgain:
-        return False
 
 
 def test_many_threads_wait_for_few_connections(server: RedisServer) -> None:
