@@ -102,7 +102,6 @@ class FeatureAgent(FoldingAgent[_Held]):
         super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration())
         self._log = log
         self._catalogue_source = catalogue_source
-        self._hot = hot
         self._durable = durable
         self._bounds = members_held, titles_held
         self._watch = watch or HotStoreWatch(hot, durable, kinds=FEATURE_KINDS)
@@ -115,7 +114,7 @@ class FeatureAgent(FoldingAgent[_Held]):
         self._watch.look()
 
     def _hold(self, place: TopicPartition) -> _Held:
-        members = HeldStates(MEMBER, member_key, self._bounds[0])
+        members = HeldStates(MEMBER, member_key, self._bounds[0], as_durable=True)
         titles = HeldStates(TITLE, partial(title_key, partition=place.partition), self._bounds[1])
         return _Held(members=members, titles=titles, fold=PartitionStates(members.states, titles.states))
 
@@ -138,12 +137,13 @@ class FeatureAgent(FoldingAgent[_Held]):
             held.members.write(self._stores)
 
     def _write_history(self, held: _Held) -> None:
-        """Write history rows and profiles of the events that no stored member state covers.
+        """Write history rows and profiles of the events that no member state in the durable store covers.
 
-        Where one does, another owner has written the rows, or the member was forgotten together with them.
+        Where one does, another owner has written the rows, or the member was forgotten together with them. A state in
+        the hot store says nothing of that: it may have outlived the durable store that the rows were in.
         """
         members = list(held.profiles)
-        stored = self._hot.positions(MEMBER.name, [member_key(member_id) for member_id in members])
+        stored = self._stores.covered(MEMBER, [member_key(member_id) for member_id in members])
         covered = dict(zip(members, stored, strict=True))
         rows = [row for position, row in held.rows.items() if position > covered[row.member_id]]
         self._durable.append_history(rows)

@@ -16,14 +16,15 @@ class HeldStates:
     """Unpacked states by id. `states` is folded into from outside; `touched` says what may have changed.
 
     key_of: the store's key of an id. bound: how many states stay in memory once all are written; the least recently
-    changed ones go first.
+    changed ones go first. as_durable: states begin as the durable store has them (`StateStores.load`).
     """
 
-    def __init__(self, view: View, key_of: Callable[[str], bytes], bound: int) -> None:
+    def __init__(self, view: View, key_of: Callable[[str], bytes], bound: int, *, as_durable: bool = False) -> None:
         self.states: dict[str, EntityState] = {}
         self._view = view
         self._key_of = key_of
         self._bound = bound
+        self._as_durable = as_durable
         self._changed: set[str] = set()
         self._begun_at: dict[str, int] = {}
         """Where a state began that was deleted before, as long as it is not written."""
@@ -31,7 +32,8 @@ class HeldStates:
     def load(self, ids: Collection[str], stores: StateStores) -> None:
         """Load the states of `ids` that are not held."""
         missing = [name for name in ids if name not in self.states]
-        loaded = stores.load(self._view, [self._key_of(name) for name in missing])
+        keys = [self._key_of(name) for name in missing]
+        loaded = stores.load(self._view, keys, as_durable=self._as_durable)
         self.states.update(zip(missing, loaded, strict=True))
         self._begun_at.update(
             (name, state.position)

@@ -32,25 +32,27 @@ class StateStores:
         self._durable = durable
         self._rebuild = rebuild
 
-    def load(self, view: View, keys: Sequence[bytes]) -> list[EntityState]:
+    def load(self, view: View, keys: Sequence[bytes], *, as_durable: bool = False) -> list[EntityState]:
         """Return states in the order of the keys, of each the store's with the higher position.
 
         A state that was deleted is empty at the position of its tombstone, so that what it covered stays covered.
+        as_durable: return the durable store's states, unless the hot one knows of a deletion. Where they lag behind,
+        the durable store lacks more than the state: what is told from the events between is to be told once more.
         """
         if not keys:
             return []
         values = self._hot.get(view.name, keys)
         positions = [position_of(value) if value else NOTHING for value in values]
         self._look_for_tombstones(view, keys, values, positions)
-        newer = [
+        other = [
             place
             for place, position in enumerate(self._durable.positions(view.name, keys))
-            if position > positions[place]
+            if position > positions[place] or (as_durable and position < positions[place] and values[place] is not None)
         ]
-        if newer:
-            some = [keys[place] for place in newer]
+        if other:
+            some = [keys[place] for place in other]
             found = self._durable.get(view.name, some)
-            for place, value, position in zip(newer, found, self._durable.positions(view.name, some), strict=True):
+            for place, value, position in zip(other, found, self._durable.positions(view.name, some), strict=True):
                 values[place] = value
                 positions[place] = position_of(value) if value else position
         return [self._unpack(view, *entry) for entry in zip(keys, values, positions, strict=True)]
@@ -86,18 +88,29 @@ class StateStores:
                 deleted_at[place] = position
         return deleted_at
 
+    def covered(self, view: View, keys: Sequence[bytes]) -> list[int]:
+        """Return for each key up to which position the durable store has all of an entity, or it was deleted."""
+        versions = self._hot.versions(view.name, keys)
+        deleted_at = (version >> 1 if version & 1 else NOTHING for version in versions)
+        return list(map(max, self._durable.positions(view.name, keys), deleted_at))
+
     def put(self, view: View, entries: Sequence[StateEntry]) -> list[bool]:
         """Write states to the hot store, then the durable one; say of each whether it is now what the hot store holds.
 
         Where it is not, another owner is ahead, or the state was deleted: what is held in memory is to be dropped.
+        Where the hot store holds another state of the same position (made of events that the log no longer has), the
+        durable one gets that.
         """
         if not entries:
             return []
+        held = list(entries)
         current = self._hot.put(view.name, entries)
         refused = [place for place, written in enumerate(current) if not written]
         if refused:
             stored = self._hot.get(view.name, [entries[place].key for place in refused])
             for place, value in zip(refused, stored, strict=True):
                 current[place] = value == entries[place].value
-        self._durable.write(view.name, entries)
+                if value is not None and position_of(value) == position_of(entries[place].value):
+                    held[place] = StateEntry(entries[place].key, value)
+        self._durable.write(view.name, held)
         return current

@@ -243,6 +243,7 @@ def test_a_durable_store_that_is_lost_or_put_back_from_a_copy_gets_what_it_lacks
     driver.catch_up()
 
     assert_as_replayed(stream, hot, durable)
+    assert_history_has_each_event_once(stream, durable)
 
 
 def copy_of(store: MemoryStore) -> MemoryStore:

@@ -100,6 +100,9 @@ class _Namespace:
     def scan(self, kind: str) -> Iterator[tuple[bytes, bytes]]:
         return self._store.scan(self._kind(kind))
 
+    def drop(self, kind: str, limit: int) -> int:
+        return self._store.drop(self._kind(kind), limit)
+
     def append_history(self, rows: Sequence[HistoryRow]) -> None:
         self._store.append_history(
             [msgspec.structs.replace(row, member_id=self._prefix + row.member_id) for row in rows]

@@ -256,6 +256,18 @@ class StateStoreContract:
             first = max(store.positions("member", KEYS)) + 1
             assert store.put("member", [entry(b"after", first)]) == [True]
 
+    def test_a_dropped_kind_is_gone_in_steps_and_others_stay(self, store: StateStore) -> None:
+        assert store.drop("member@2", 10) == 0
+        keys = [b"%d" % number for number in range(25)]
+        store.put("member@2", [entry(key, 7) for key in keys])
+        store.put("member@2", [StateEntry(keys[0], tombstone(8))])
+        store.put("member", [entry(b"a", 1)])
+        steps = [store.drop("member@2", 10) for _ in range(4)]
+        assert steps == [10, 10, 5, 0]
+        assert store.positions("member@2", keys) == [NOTHING] * 25
+        assert list(store.scan("member@2")) == []
+        assert store.positions("member", [b"a"]) == [1]
+
     def test_any_history_of_writes_reads_as_a_dictionary_would(self, new_place: Callable[[], str]) -> None:
         run_state_machine_as_test(
             _machine(self.engine, new_place),
@@ -313,19 +325,6 @@ def _machine(engine: str, new_place: Callable[[], str]) -> type[RuleBasedStateMa
 
 def _row(position: int, event_time_ms: int = 1_000, member_id: str = "m", item_id: str = "i") -> HistoryRow:
     return HistoryRow(member_id, position, event_time_ms, "play", item_id)
-
-
-    def test_a_dropped_kind_is_gone_in_steps_and_others_stay(self, store: StateStore) -> None:
-        assert store.drop("member@2", 10) == 0
-        keys = [b"%d" % number for number in range(25)]
-        store.put("member@2", [entry(key, 7) for key in keys])
-        store.put("member@2", [StateEntry(keys[0], tombstone(8))])
-        store.put("member", [entry(b"a", 1)])
-        steps = [store.drop("member@2", 10) for _ in range(4)]
-        assert steps == [10, 10, 5, 0]
-        assert store.positions("member@2", keys) == [NOTHING] * 25
-        assert list(store.scan("member@2")) == []
-        assert store.positions("member", [b"a"]) == [1]
 
 
 class DurableStoreContract(StateStoreContract):

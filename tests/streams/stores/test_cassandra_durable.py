@@ -89,7 +89,12 @@ def test_of_writers_that_do_not_look_first_the_highest_position_wins(
     def write(store: CassandraDurableStore, seed: int) -> Callable[[], None]:
         entries = [entry(b"%d" % key, position, b"%d" % position) for key in range(5) for position in range(1, 41)]
         random.Random(seed).shuffle(entries)
-        return lambda: [store.write(kind, entries[start : start + 10]) for start in range(0, 200, 10)] and None
+
+        def run() -> None:
+            for start in range(0, len(entries), 10):
+                store.write(kind, entries[start : start + 10])
+
+        return run
 
     _in_threads(*(write(stores[seed % 2], seed) for seed in range(4)))
     assert stores[0].get(kind, [b"%d" % key for key in range(5)]) == [entry(b"", 40, b"40").value] * 5
@@ -133,7 +138,7 @@ def test_a_record_is_written_by_one_of_those_who_try_at_the_same_position(
             value = entry(b"a", position, b"%d" % number)
             written[value.value] = stores[number % 2].put(kind, [value])[0]
 
-        _in_threads(*(lambda number=number: put(number) for number in range(4)))  # type: ignore[misc]
+        _in_threads(*(lambda number=number: put(number) for number in range(4)))
         assert [value for value, is_first in written.items() if is_first] == stores[0].get(kind, [b"a"])
 
 
@@ -199,7 +204,12 @@ def test_profiles_come_out_the_same_in_whatever_order_they_are_written(
 
     def put(store: CassandraDurableStore, seed: int) -> Callable[[], None]:
         shuffled = random.Random(seed).sample(profiles, len(profiles))
-        return lambda: [store.put_profiles(shuffled[start : start + 4]) for start in range(0, 40, 4)] and None
+
+        def run() -> None:
+            for start in range(0, len(shuffled), 4):
+                store.put_profiles(shuffled[start : start + 4])
+
+        return run
 
     _in_threads(*(put(stores[seed % 2], seed) for seed in range(4)))
     expected = Profile(member_id, "c38", "d39", NOW_MS - 39_000, NOW_MS + 39)
