@@ -64,8 +64,10 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(default=0.1, gt=0)
     """Of one command, connecting included: a page waits for it at worst."""
     redis_write_timeout_s: float = Field(default=2.0, gt=0)
+    """Of one command of a worker, reads included: its batches are large, and nobody waits for it."""
     redis_password: SecretStr = SecretStr("")
     redis_connections: int = Field(default=16, ge=1)
+    """To a server, of one process's workers. Pages read over one connection, however many are read at once."""
 
     cassandra_username: str = ""
     cassandra_password: SecretStr = SecretStr("")
