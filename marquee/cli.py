@@ -60,13 +60,17 @@ def reset(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] 
     from marquee.state_folder import StateFolder
     from streams.settings import load_settings
 
-    folder = StateFolder(load_settings())
+    settings = load_settings()
+    folder = StateFolder(settings)
     folder.check_marked()
     with folder.lock():
         if not yes:
             typer.confirm(f"Remove everything that Marquee keeps in {folder.path}?", abort=True)
         others = folder.empty()
     typer.echo(f"{folder.path} is empty" if not others else f"emptied; {folder.path} still holds {', '.join(others)}")
+    urls = (settings.log_url, settings.hot_url, settings.durable_url, settings.sql_url)
+    if servers := [settings.scheme_of(url) for url in urls if "://" in url]:
+        typer.echo(f"{', '.join(servers)} keep what they hold (local ones: `marquee engines down --wipe`)")
 
 
 @app.command()

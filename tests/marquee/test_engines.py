@@ -18,7 +18,9 @@ from marquee.engines.engine import is_open
 from marquee.engines.guard import start_guard
 from marquee.engines.local import Engines
 from marquee.engines.process import Command, Started, is_running, kill, moment_of, send, spawn
+from marquee.state_folder import StateFolder
 from streams.errors import FixRequest, TryAgain
+from streams.settings import Settings
 from tests.engines import free_ports, private_engines
 from tests.marquee.waiting import eventually, is_alive
 
@@ -223,3 +225,15 @@ def test_data_are_not_removed_without_a_yes(engines: Engines) -> None:
     refused = RUNNER.invoke(engines_app, ["down", "--wipe", "--folder", str(engines.folder)], input="n\n")
     assert refused.exit_code == 1
     assert state_of(engines) == "running"
+
+
+def test_a_state_folder_of_real_engines_is_claimed_and_emptied(tmp_path: Path) -> None:
+    engines = Engines(tmp_path / "engines")
+    settings = Settings.model_validate(
+        {"state": tmp_path / "state"}
+        | {name.removeprefix("MARQUEE_").lower(): value for name, value in engines.environment().items()}
+    )
+    folder = StateFolder(settings)
+    folder.claim()
+    (folder.path / "warehouse").mkdir()
+    assert folder.empty() == []
