@@ -36,10 +36,12 @@ STORE_ERRORS: Final = Counter(
     ["engine", "operation", "kind", "error"],
 )
 REFILLS: Final = Counter(
-    "marquee_hot_refills", "Times that a new hot store was filled from the durable one, by how it ended.", ["result"]
+    "marquee_hot_refills",
+    "Times that a new hot store was filled from the durable one: done, nothing (it held no states), or an error.",
+    ["result"],
 )
 REFILLED_STATES: Final = Counter("marquee_hot_refilled_states", "States that such refills wrote.")
-REFILLING: Final = Gauge("marquee_hot_refilling", "1 while this process fills a new hot store.")
+REFILLING: Final = Gauge("marquee_hot_refilling", "Such refills under way in this process.")
 
 # Agents
 

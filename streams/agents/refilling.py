@@ -56,11 +56,11 @@ class HotStoreWatch:
     def _refill(self) -> None:
         if not self._busy.acquire(blocking=False):
             return
-        metrics.REFILLING.set(1)
+        metrics.REFILLING.inc()
         try:
             count = refill(self._durable, self._hot, self._kinds)
             self._hot.put(MARKER_KIND, [self._marker])
-            metrics.REFILLS.labels("done").inc()
+            metrics.REFILLS.labels("done" if count else "nothing").inc()
             metrics.REFILLED_STATES.inc(count)
             if count:
                 logger.info("the hot store was refilled", extra={"states": count})
@@ -68,5 +68,5 @@ class HotStoreWatch:
             metrics.REFILLS.labels(type(error).__name__).inc()
             logger.warning("the hot store could not be refilled yet", extra={"error": str(error)})
         finally:
-            metrics.REFILLING.set(0)
+            metrics.REFILLING.dec()
             self._busy.release()

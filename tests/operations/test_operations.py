@@ -31,7 +31,7 @@ VALUES = {
     "step": set(get_args(Step)),
     "cache": {"hit", "miss", "bypass"},
     "alias": {"champion"},
-    "result": {"done"},
+    "result": {"done", "nothing"},
     "job": {"marquee-.*"},
 }
 """What a label of an expression may be held against."""
