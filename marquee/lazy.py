@@ -28,6 +28,7 @@ LAZY: Final[dict[str, Lazy]] = {
     ),
     "replay": Lazy("streams.cli", "replay_app", "Put a data set's events into the log."),
     "simulate": Lazy("streams.cli", "simulate", "Let simulated members visit their homepages."),
+    "rebuild": Lazy("streams.rebuild.cli", "rebuild", "Build feature states anew beside those that serve."),
     "topics": Lazy("streams.topics_cli", "topics_app", "Topics of the log: list, describe, grow."),
     "engines": Lazy("marquee.engines.cli", "engines_app", "Kafka, Cassandra, Redis and PostgreSQL on this machine."),
     "dead-letters": Lazy("streams.cli", "dead_letters_app", "Messages that could not be processed: list, redrive."),

@@ -114,7 +114,6 @@ class Feeding:
         self._agent.flush(time.time_ns() // 1_000_000)
         ends = {partition: self._log.end_offset(self._topic, partition) for partition in self._next}
         self.fed.left = sum(max(0, end - self._next[partition]) for partition, end in ends.items())
-        self.fed.from_log += count
         return count
 
     def write(self) -> None:
@@ -135,6 +134,7 @@ class Feeding:
                 break
             self._next[partition] = batch.records[-1].offset + 1
             count += len(batch.records)
+        self.fed.from_log += count
         return count
 
     def _feed(self, batch: Batch) -> None:
