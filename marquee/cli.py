@@ -87,19 +87,16 @@ def forget(
     member: Annotated[str, typer.Argument(help="The member's id.", show_default=False)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a member from the stores and the warehouse. There is no way back."""
+    """Remove a member from the stores and the warehouse, and name the models trained on them. There is no way back."""
     from marquee.forgetting import forget as remove
+    from marquee.forgetting import forgotten_lines
     from streams.settings import load_settings
 
     if not yes:
         typer.confirm(f"Remove all that is kept of member {member}?", abort=True)
     settings = load_settings()
-    done = remove(settings, member)
-    days = settings.log_retention_ms // 86_400_000
-    typer.echo(
-        f"{done.states:,} states, {done.rows:,} rows of history, {done.warehouse_rows:,} of the warehouse removed"
-    )
-    typer.echo(f"what the log still holds goes with its retention, within {days} days")
+    for line in forgotten_lines(remove(settings, member), settings.log_retention_ms):
+        typer.echo(line)
 
 
 def main() -> None:

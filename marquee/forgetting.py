@@ -1,9 +1,12 @@
-"""`marquee forget`: a member is removed from stores and warehouse, while the platform runs or not."""
+"""`marquee forget`: a member is removed from stores and warehouse, while the platform runs or not, and the models that
+were trained on them are named."""
 
 from __future__ import annotations
 
 import contextlib
+from typing import Final, NamedTuple
 
+from marquee.lag import lag
 from marquee.state_folder import require_state
 from streams import topics
 from streams.errors import FixRequest
@@ -14,13 +17,32 @@ from streams.forget import Forgotten, forget_member
 from streams.partitioner import partition_for
 from streams.positions import NOTHING, pack_position
 from streams.settings import Settings
+from streams.stores.blobs import BlobStore
 from streams.stores.open import open_durable, open_hot
+from streams.stores.sql import open_sql
 from streams.warehouse.root import root_of
+from streams.warehouse.schemas import TOPICS as WAREHOUSE_TOPICS
+from training_bridge.trained_on import TrainedOn, models_trained_on
+
+DAY_MS: Final = 86_400_000
 
 
-def forget(settings: Settings, member_id: str) -> Forgotten:
-    """Remove a member and all that their events so far have left. Raises FixRequest for what is no id, TryAgain when a
-    store is away; calling again goes on."""
+SINK: Final = "warehouse"
+"""The consumer group of the agent that writes the warehouse."""
+
+
+class Done(NamedTuple):
+    """What a removal did. models: those trained on the member; they keep what they have learnt until they are replaced.
+    unwritten: records that the warehouse does not have yet; the member's may be among them."""
+
+    removed: Forgotten
+    models: list[TrainedOn]
+    unwritten: int
+
+
+def forget(settings: Settings, member_id: str) -> Done:
+    """Remove a member and all that their events so far have left. Raises FixRequest for what is no id, TryAgain when an
+    engine is away; calling again goes on. Models are named by the call that removes the rows they were trained on."""
     if not is_valid_id(member_id):
         raise FixRequest("member", f"must have 1 to {MAX_ID_BYTES} bytes and no control characters")
     require_state(settings)
@@ -28,7 +50,28 @@ def forget(settings: Settings, member_id: str) -> Forgotten:
         log, hot, durable = open_event_log(settings), open_hot(settings), open_durable(settings)
         for engine in (log, hot, durable):
             stack.callback(engine.close)
-        return forget_member(member_id, hot, durable, root_of(settings), end_position(log, member_id))
+        unwritten = lag(log, SINK, WAREHOUSE_TOPICS)  # first: what is written meanwhile is in the files that are read
+        sql = open_sql(settings)
+        stack.callback(sql.dispose)
+        models = models_trained_on(sql, BlobStore(settings.path_of(settings.blobs_url)), root_of(settings), member_id)
+        removed = forget_member(member_id, hot, durable, root_of(settings), end_position(log, member_id))
+        return Done(removed, models, unwritten)
+
+
+def forgotten_lines(done: Done, retention_ms: int) -> list[str]:
+    """Return what a removal did and what is left, a line each."""
+    states, rows, warehouse_rows = done.removed
+    lines = [f"{states:,} states, {rows:,} rows of history, {warehouse_rows:,} of the warehouse removed"]
+    if done.unwritten:
+        lines.append(f"the warehouse's agent has {done.unwritten:,} records yet to write: run this again once it has")
+    lines.append(f"what the log still holds goes with its retention, within {retention_ms // DAY_MS} days")
+    for version, aliases, records in done.models:
+        names = f" ({', '.join(aliases)})" if aliases else ""
+        held = "perhaps, its dataset is not kept" if records is None else f"{records:,} of their events"
+        lines.append(f"model {version[:12]}{names} was trained on them: {held}")
+    if any(aliases for _, aliases, _ in done.models):
+        lines.append("`marquee train` makes a model without them")
+    return lines
 
 
 def end_position(log: EventLog, member_id: str) -> int:
