@@ -15,6 +15,7 @@ import itertools
 import logging
 import pkgutil
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import prometheus_client
@@ -23,6 +24,7 @@ from fastapi import APIRouter, FastAPI
 import serving.api
 from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
+from serving.generations import GenerationalReads, follow_generations, look
 from serving.health import engine_probe, find_problems
 from serving.homepage.impression_log import ImpressionLog
 from serving.homepage.page_cache import DEFAULT_MAX_BYTES, CachedPage, PageCache
@@ -43,10 +45,12 @@ from serving.titles import SnapshotArchive, TitleBoard
 from streams.errors import SlowDown, TryAgain
 from streams.event_log.open import ensure_topics, open_event_log
 from streams.features.member import MEMBER
+from streams.features.replay import feature_versions
 from streams.features.title import TITLE, TITLE_SHOWN
 from streams.settings import Settings
 from streams.stores.blobs import BlobStore
-from streams.stores.live_reads import LiveReads, LocalReads
+from streams.stores.generations import GenerationalDurableStore, GenerationalStore, ServingGenerations
+from streams.stores.live_reads import LiveReads
 from streams.stores.open import open_durable, open_hot, open_live_reads
 from streams.stores.protocol import DurableStore, StateStore
 from streams.stores.sql import open_sql
@@ -113,7 +117,12 @@ async def running_services(settings: Settings) -> AsyncIterator[Services]:
         prometheus_client.REGISTRY.register(PAGE_COUNTS)
     log_ready = asyncio.create_task(_make_topics(services))
     await _start(services, log_ready)
-    tasks = [asyncio.create_task(_refresh(services)), asyncio.create_task(_follow_partitions(services, log_ready))]
+    following = follow_generations(services.generations, services.live, services.titles, services.page_cache)
+    tasks = [
+        asyncio.create_task(_refresh(services)),
+        asyncio.create_task(_follow_partitions(services, log_ready)),
+        asyncio.create_task(following),
+    ]
     try:
         yield services
     finally:
@@ -126,8 +135,12 @@ def open_services(settings: Settings) -> Services:
     """Return the wired services, none of them started. Call it in a running event loop."""
     settings.state.mkdir(parents=True, exist_ok=True)
     log = open_event_log(settings, with_topics=False)
-    hot, durable, sql = open_hot(settings), open_durable(settings), open_sql(settings)
-    live = open_live_reads(settings, hot, (MEMBER.name, TITLE.name, TITLE_SHOWN.name))
+    all_hot, all_durable, sql = open_hot(settings), open_durable(settings), open_sql(settings)
+    generations = ServingGenerations(all_durable, feature_versions(), copy=all_hot)
+    open_reads = partial(open_live_reads, settings, all_hot)
+    live = GenerationalReads((MEMBER.name, TITLE.name, TITLE_SHOWN.name), open_reads, generations.names)
+    hot = GenerationalStore(all_hot, generations.names)
+    durable = GenerationalDurableStore(all_durable, generations.names)
     blobs = BlobStore(settings.path_of(settings.blobs_url))
     catalogue = CatalogueHolder(sql)
     partitions = PartitionCount(log, IMPRESSIONS, settings.partitions)
@@ -148,7 +161,7 @@ def open_services(settings: Settings) -> Services:
         Spool(settings.state / "impressions.spool"),
         settings.impression_queue,
         snapshots.persist,
-        on_written=None if isinstance(live, LocalReads) else share,
+        on_written=None if settings.scheme_of(settings.hot_url) == "embedded" else share,
     )
     cache = PageCache(
         settings.page_cache_entries,
@@ -163,6 +176,7 @@ def open_services(settings: Settings) -> Services:
         log=log,
         hot=hot,
         live=live,
+        generations=generations,
         states=states,
         durable=durable,
         sql=sql,
@@ -201,6 +215,9 @@ def _state_reader(settings: Settings, hot: StateStore, live: LiveReads, durable:
 
 async def _start(services: Services, log_ready: asyncio.Task[None]) -> None:
     """Start the threads; wait for the first catalogue, snapshot and model, but not for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(START_TIMEOUT_S / 2):
+            await asyncio.to_thread(look, services.generations)
     await services.live.start()
     services.impressions.start()
     services.ingest.start()

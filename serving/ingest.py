@@ -34,6 +34,12 @@ INSTANT_S: Final = 0.25
 """A log that fails sooner is asked again for each batch: its recovery is seen at once. One that hangs is left alone for
 a while, or each caller would wait for its timeout, and all who come after."""
 
+HANG_S: Final = 2.0
+"""An append that takes longer lets nobody else wait behind it."""
+
+ANSWER_S: Final = 5.0
+"""How long a caller waits at most."""
+
 HANGING: Final = BreakerPolicy(failures=1, first_open_s=0.5, max_open_s=2.0)
 
 
@@ -63,6 +69,7 @@ class Ingest:
         self._queue: deque[_Submission] = deque()
         self._waiting = 0
         self._events_per_s = 0.0
+        self._appending_since_s: float | None = None
         self._breaker = CircuitBreaker(HANGING)
         """The event loop's."""
         self._changed = threading.Condition()
@@ -81,9 +88,7 @@ class Ingest:
         """
         if not events:
             return []
-        if not self._breaker.allows(time.monotonic()):
-            metrics.EVENTS_REFUSED.labels("log-away").inc(len(events))
-            raise TryAgain(self._breaker.reason)
+        self._check_log(len(events))
         messages = [Message(event.member_id.encode(), encode_event(event)) for event in events]
         submission = _Submission(messages, asyncio.get_running_loop().create_future())
         with self._changed:
@@ -91,7 +96,11 @@ class Ingest:
             self._queue.append(submission)
             self._waiting += len(messages)
             self._changed.notify()
-        return await submission.future
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await submission.future
+        except TimeoutError:
+            raise TryAgain(f"the log has not answered within {ANSWER_S:g} s") from None
 
     def close(self, timeout_s: float) -> None:
         """Take no more; append what is queued, for as long as `timeout_s`. Blocks."""
@@ -100,6 +109,17 @@ class Ingest:
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    def _check_log(self, count: int) -> None:
+        """Raise TryAgain while the log hangs, but for one submission now and then."""
+        now_s, since_s = time.monotonic(), self._appending_since_s
+        if since_s is not None and now_s - since_s > HANG_S:
+            reason: str | None = f"the log has not answered for {now_s - since_s:.0f} s"
+        else:
+            reason = None if self._breaker.allows(now_s) else self._breaker.reason
+        if reason is not None:
+            metrics.EVENTS_REFUSED.labels("log-away").inc(count)
+            raise TryAgain(reason)
 
     def _admit(self, count: int) -> None:
         if self._stopping:
@@ -115,10 +135,10 @@ class Ingest:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            started_s = time.perf_counter()
+            started_s = self._appending_since_s = time.monotonic()
             messages = [message for submission in batch for message in submission.messages]
             outcome = self._append(messages)
-            took_s = time.perf_counter() - started_s
+            took_s, self._appending_since_s = time.monotonic() - started_s, None
             self._note(len(messages), took_s, outcome)
             hangs = isinstance(outcome, TryAgain) and took_s > INSTANT_S
             self._answer(batch + self._drained() if hangs else batch, outcome, hangs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serving.catalogue_holder import CatalogueHolder
+from serving.generations import GenerationalReads
 from serving.health import EngineProbe
 from serving.homepage.impression_log import ImpressionLog
 from serving.homepage.page_cache import PageCache
@@ -21,7 +22,7 @@ from serving.titles import SnapshotArchive, TitleBoard
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings
 from streams.stores.blobs import BlobStore
-from streams.stores.live_reads import LiveReads
+from streams.stores.generations import ServingGenerations
 from streams.stores.protocol import DurableStore, StateStore
 
 
@@ -42,7 +43,8 @@ class Services:
     settings: Settings
     log: EventLog
     hot: StateStore
-    live: LiveReads
+    live: GenerationalReads
+    generations: ServingGenerations
     states: StateReader
     durable: DurableStore
     sql: sa.Engine

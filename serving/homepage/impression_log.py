@@ -20,6 +20,7 @@ from serving import metrics
 from serving.homepage.page_cache import CachedPage, Origin
 from serving.homepage.page_finder import find_in_log, find_in_message
 from serving.homepage.page_id import parse_page_id
+from serving.homepage.patient_append import PatientAppend
 from serving.homepage.showing import Showing, encoded_impression, grouped, impression_of
 from serving.homepage.spool import Spool
 from serving.titles import TitleSnapshot
@@ -40,6 +41,9 @@ RECENT_BYTES: Final = 32 << 20
 
 FIRST_RETRY_S: Final = 0.1
 MAX_RETRY_S: Final = 2.0
+APPEND_S: Final = 1.0
+"""How long a log that hangs is waited for: the queue holds what is shown meanwhile."""
+HANGS: Final = f"no answer within {APPEND_S:g} s"
 FIND_WAIT_S: Final = 1.0
 """How long `find` waits for a page of this process that is still in the queue."""
 
@@ -60,6 +64,7 @@ class ImpressionLog:
         """persist: stores the title snapshot of a page, for its replay. on_written: called, in the thread, with the
         pages whose first showing, as fresh ones, was just written."""
         self._log = log
+        self._appender = PatientAppend(log, IMPRESSIONS, APPEND_S)
         self._persist = persist
         self._spool = spool
         self._max_queue = max_queue
@@ -70,6 +75,10 @@ class ImpressionLog:
         """A batch that neither the log nor the spool could take."""
         self._held_pages: list[CachedPage] = []
         """The pages first shown, as fresh ones, in that batch."""
+        self._unanswered: list[Message] = []
+        """The messages of an append that hangs."""
+        self._drained_to: int | None = None
+        """Where they end in the spool, None if they are not in it."""
         self._recent: dict[bytes, bytes] = {}
         """Messages by page id; those of one message are forgotten at once."""
         self._recent_groups: deque[tuple[list[bytes], bytes]] = deque()
@@ -131,11 +140,16 @@ class ImpressionLog:
             self._step()
         self._retry_at_s = 0.0
         self._step()
+        try:
+            self._spool_unanswered()
+        except MarqueeError as error:
+            logger.error("%d impressions may be lost: %s", len(self._unanswered), error)
 
     def _step(self) -> None:
         with self._passes:
             self._begun += 1
         try:
+            self._settle()
             while self._drain_spool() and self._write_next():
                 pass
         except Exception:  # the thread must outlive any surprise, or every later impression would be lost
@@ -164,32 +178,63 @@ class ImpressionLog:
         return True
 
     def _append(self, batch: list[Message]) -> bool:
-        """Append to the log unless that failed a moment ago or older impressions wait in the spool."""
-        if self._spool.waiting_bytes or time.monotonic() < self._retry_at_s:
+        """Append to the log, or have that under way, unless that failed a moment ago or older impressions wait in the
+        spool; return whether the batch is seen to."""
+        if self._spool.waiting_bytes or self._appender.is_under_way or time.monotonic() < self._retry_at_s:
             return False
         try:
-            self._log.append(IMPRESSIONS, batch)
+            if self._appender.append(batch):
+                self._appended(batch)
+            else:
+                self._unanswered = batch
+                self._back_off(HANGS)
         except MarqueeError as error:
             self._back_off(str(error))
             return False
-        metrics.IMPRESSIONS_APPENDED.inc(len(batch))
-        self.problem, self._retry_s = None, 0.0
         return True
+
+    def _settle(self) -> None:
+        """See what became of an append that was given up waiting for; what failed goes to the spool."""
+        if not self._appender.is_under_way:
+            return
+        try:
+            if not self._appender.settle():
+                return
+        except MarqueeError as error:
+            self._back_off(str(error))
+            self._spool_unanswered()
+            return
+        if self._drained_to is not None:
+            self._spool.drained(self._drained_to)
+        self._appended(self._unanswered)
+        self._unanswered, self._drained_to = [], None
+
+    def _spool_unanswered(self) -> None:
+        """Put a batch into the spool of which it is not known whether it is in the log: it may then be there twice."""
+        if self._unanswered and self._drained_to is None:
+            self._spool.append(self._unanswered)
+            metrics.IMPRESSIONS_SPOOLED.inc(len(self._unanswered))
+        self._unanswered, self._drained_to = [], None
 
     def _drain_spool(self) -> bool:
         """Append a batch from the spool, if one is due; always go on (what follows may be spooled behind it)."""
-        while self._spool.waiting_bytes and time.monotonic() >= self._retry_at_s:
+        while self._spool.waiting_bytes and not self._appender.is_under_way and time.monotonic() >= self._retry_at_s:
             try:
                 messages, end = self._spool.peek(BATCH_MAX)
-                if messages:
-                    self._log.append(IMPRESSIONS, messages)
-                    metrics.IMPRESSIONS_APPENDED.inc(len(messages))
-                self._spool.drained(end)
+                if not messages or self._appender.append(messages):
+                    self._spool.drained(end)
+                    self._appended(messages)
+                else:
+                    self._unanswered, self._drained_to = messages, end
+                    self._back_off(HANGS)
             except MarqueeError as error:
                 self._back_off(str(error))
                 break
-            self.problem, self._retry_s = None, 0.0
         return True
+
+    def _appended(self, messages: list[Message]) -> None:
+        metrics.IMPRESSIONS_APPENDED.inc(len(messages))
+        self.problem, self._retry_s = None, 0.0
 
     def _back_off(self, reason: str) -> None:
         self.problem = f"impressions cannot be appended: {reason}"

@@ -194,6 +194,11 @@ class PageCache:
             self._remove(key)
         return len(keys)
 
+    def expire_all(self) -> None:
+        """Let no page be fresh any more; all stay for the ladder. Looks at all entries."""
+        for entry in self._entries.values():
+            entry.expires_at_ms = 0
+
     def _remove(self, key: PageKey) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:

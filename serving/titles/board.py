@@ -76,6 +76,7 @@ class TitleBoard:
         self._full_at_ms: int | None = None
         """When every row was last computed from its states."""
         self._away = 0
+        self._starts_over = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -86,6 +87,10 @@ class TitleBoard:
             target=self._follow, args=(interval_s, clock_ms), name="title-board", daemon=True
         )
         self._thread.start()
+
+    def start_over(self) -> None:
+        """Have the next refresh read all states anew, whatever their positions: the stores hold others by now."""
+        self._starts_over = True
 
     def close(self) -> None:
         """Stop refreshing; `current` stays."""
@@ -99,6 +104,8 @@ class TitleBoard:
         Raises nothing: stores that are away leave the snapshot as it is, with the reason in `problem`.
         """
         started = time.perf_counter()
+        if self._starts_over:
+            self._forget_all()
         changed = self._read_changes()
         catalogue = self._catalogue()
         if catalogue is not self._seen_catalogue or self._full_at_ms is None or self._pane_ended(now_ms):
@@ -109,6 +116,14 @@ class TitleBoard:
         metrics.SNAPSHOT_REFRESH_SECONDS.observe(time.perf_counter() - started)
         metrics.SNAPSHOT_AS_OF_SECONDS.set(self.current.as_of_ms / 1000)
         return swapped
+
+    def _forget_all(self) -> None:
+        self._starts_over = False
+        self._full_at_ms = None
+        for view in _VIEWS:
+            self._unread[view.name] = None
+            self._values[view.name] = {}
+            self._keys[view.name] = {}
 
     def _follow(self, interval_s: float, clock_ms: Callable[[], int]) -> None:
         while not self._stop.wait(interval_s):

@@ -413,3 +413,68 @@ def test_a_spool_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(TryAgain):
         Spool(tmp_path / "file" / "spool").append([Message(b"k", b"v")])
+
+
+class Hanging:
+    """A log whose appends wait for a gate; then they are made, or fail."""
+
+    def __init__(self, log: EventLog, error: Exception | None = None) -> None:
+        self.log, self.error = log, error
+        self.gate = threading.Event()
+
+    def append(self, topic: str, messages: list[Message]) -> list[Appended]:
+        self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        return self.log.append(topic, messages)
+
+
+@pytest.mark.parametrize("error", [None, TryAgain("no answer from the brokers")])
+def test_while_the_log_hangs_impressions_are_spooled_and_each_arrives_once(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    monkeypatch.setattr(impression_log, "APPEND_S", 0.05)
+    hanging, spool = Hanging(log, error), Spool(tmp_path / "spool")
+    impressions = ImpressionLog(hanging, spool, 1_000, lambda _: None, linger_s=0.01)  # type: ignore[arg-type]  # only `append` is used
+    impressions.start()
+    entry = entry_of()
+    shown = [first(entry)]
+    impressions.put(shown[0])
+    until(lambda: impressions.problem is not None)
+    for _ in range(20):
+        shown.append(again(entry))
+        impressions.put(shown[-1])
+        time.sleep(0.005)
+    until(lambda: spool.waiting_bytes > 0)
+    hanging.gate.set()
+    hanging.error = None
+    until(lambda: spool.waiting_bytes == 0 and impressions.problem is None)
+    impressions.close(2)
+    assert sorted(ids_in(log)) == sorted(showing[0].decode() for showing in shown)
+
+
+def test_what_a_hanging_log_may_not_have_is_spooled_at_the_end(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impression_log, "APPEND_S", 0.05)
+    hanging, spool = Hanging(log), Spool(tmp_path / "spool")
+    impressions = ImpressionLog(hanging, spool, 1_000, lambda _: None, linger_s=0.01)  # type: ignore[arg-type]  # only `append` is used
+    impressions.start()
+    entry = entry_of()
+    for showing in (first(entry), again(entry)):
+        impressions.put(showing)
+        time.sleep(0.05)
+    impressions.close(2)
+    messages, _ = spool.peek(10)
+    ids = {one.page_id for _, value in messages for one in showings_of(decode_impression(value))}
+    assert len(ids) == 2
+    hanging.gate.set()
+
+
+def ids_in(log: EventLog) -> list[str]:
+    return [
+        one.page_id
+        for partition in range(log.partition_count(IMPRESSIONS))
+        for record in log.read(IMPRESSIONS, partition, 0, 1_000)
+        for one in showings_of(decode_impression(record.value))
+    ]
