@@ -24,7 +24,8 @@ _new: Final = tuple.__new__
 
 
 class TopicView(NamedTuple):
-    """A topic as it is now: its id, which no other topic ever has, and its epochs."""
+    """A topic as it is now. topic_id: Kafka's, which no other topic ever has, and the epoch that it began in, which is
+    raised where the log has lost records: of a topic with another id, nothing read before counts."""
 
     topic_id: str
     epochs: Epochs

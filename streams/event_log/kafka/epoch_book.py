@@ -44,7 +44,7 @@ class EpochBook:
         self._id = ""
         self._next = 0
         self._histories: dict[str, TopicHistory] = {}
-        self._witnessed: dict[str, int] = {}
+        self._floors: dict[str, int] = {}
         self._reading = asyncio.Lock()
 
     async def views(self, topics: Sequence[str]) -> dict[str, TopicView]:
@@ -55,7 +55,7 @@ class EpochBook:
         while True:
             found = await self._look(topics)
             if found is not None and not [1 for topic, one in found.items() if await self._act(topic, one)]:
-                return {topic: TopicView(one.topic_id, self._histories[topic].epochs) for topic, one in found.items()}
+                return {topic: _view(self._histories[topic]) for topic in found}
             if loop.time() > ends:
                 raise TryAgain(f"brokers do not agree on {', '.join(topics)} yet")
             if found is None:
@@ -80,7 +80,7 @@ class EpochBook:
     async def raise_above(self, topic: str, epoch: int) -> None:
         """Begin a new epoch of a topic above `epoch`, unless it has one: of what was stored before, something is of
         `epoch`, so the log is another one."""
-        self._witnessed[topic] = max(epoch + 1, self._witnessed.get(topic, 0))
+        self._floors[topic] = max(epoch + 1, self._floors.get(topic, 0))
         await self.views([topic])
 
     async def _look(self, topics: Sequence[str]) -> dict[str, TopicMetadata] | None:
@@ -104,9 +104,8 @@ class EpochBook:
     async def _act(self, topic: str, found: TopicMetadata) -> bool:
         """Do a topic's next step, if there is one; return whether there was."""
         known = self._histories.get(topic, UNKNOWN)
-        step = history.next_step(known, found.topic_id, len(found.leaders), self._witnessed.get(topic, 0))
+        step = history.next_step(known, found.topic_id, len(found.leaders), self._floors.get(topic, 0))
         if step == "settled":
-            self._witnessed[topic] = known.epoch
             return False
         if step == "behind":
             await asyncio.sleep(PAUSE_S)
@@ -119,13 +118,13 @@ class EpochBook:
             ends = await self._cluster.offsets(name, partitions, LATEST)
             await self._write(history.has_grown(topic, known, tuple(ends[partition] for partition in partitions)))
         else:
-            witnessed = self._witnessed.get(topic, 0)
-            if known.epoch < witnessed:
+            floor = self._floors.get(topic, 0)
+            if known.epoch < floor:
                 logger.error(
                     "the log is behind what was stored of it: a new epoch begins",
-                    extra={"topic": topic, "epoch": known.epoch, "stored": witnessed},
+                    extra={"topic": topic, "epoch": known.epoch, "least": floor},
                 )
-            await self._write(history.began(topic, known, found.topic_id, len(found.leaders), witnessed))
+            await self._write(history.began(topic, known, found.topic_id, len(found.leaders), floor))
         return True
 
     async def _write(self, entry: Entry) -> None:
@@ -143,7 +142,8 @@ class EpochBook:
 
     async def _read_anew(self, topic_id: str) -> None:
         async with self._reading:
-            if self._id:
+            if self._id:  # epochs must not come again, so those begin above all that were seen here
+                self._floors.update((topic, one.epoch + 1) for topic, one in self._histories.items())
                 self._histories, self._next = {}, 0
             self._id = topic_id
             await self._read_on()
@@ -166,3 +166,7 @@ class EpochBook:
             logger.error("a record of the topic of epochs cannot be read", extra={"topic": self._name})
             return
         self._histories[entry.topic] = history.fold(self._histories.get(entry.topic, UNKNOWN), entry)
+
+
+def _view(history: TopicHistory) -> TopicView:
+    return TopicView(f"{history.topic_id}/{history.epochs[0].epoch}", history.epochs)

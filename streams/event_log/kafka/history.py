@@ -71,9 +71,9 @@ def fold(history: TopicHistory, entry: Entry) -> TopicHistory:
     return msgspec.structs.replace(history, epochs=epochs, growing=0)
 
 
-def began(topic: str, history: TopicHistory, topic_id: str, partitions: int, witnessed: int) -> Entry:
-    """Return the entry for a topic that is new, was made anew, or must come above the epoch `witnessed`."""
-    return Entry("began", topic, topic_id, history.epoch, max(history.epoch, witnessed) + 1, partitions)
+def began(topic: str, history: TopicHistory, topic_id: str, partitions: int, floor: int) -> Entry:
+    """Return the entry for a topic that is new, was made anew, or must have the epoch `floor` at least."""
+    return Entry("began", topic, topic_id, history.epoch, max(history.epoch + 1, floor), partitions)
 
 
 def growing(topic: str, history: TopicHistory, partitions: int) -> Entry:
@@ -89,14 +89,14 @@ def has_grown(topic: str, history: TopicHistory, ends: tuple[int, ...]) -> Entry
 Step = Literal["settled", "behind", "begin", "announce", "end", "add"]
 
 
-def next_step(history: TopicHistory, topic_id: str, partitions: int, witnessed: int) -> Step:
-    """Return what is to do, given a topic's id and partitions as a broker says, and the highest epoch ever seen.
+def next_step(history: TopicHistory, topic_id: str, partitions: int, floor: int) -> Step:
+    """Return what is to do, given a topic's id and partitions as a broker says, and the least epoch it may have.
 
     behind: the broker's answer is out of date; begin: a `began` entry; announce: partitions were added by other means,
     a `growing` entry; end: read the ends, a `grown` entry; add: partitions are to be added."""
     if topic_id in history.former_ids:
         return "behind"
-    if topic_id != history.topic_id or history.epoch < witnessed:
+    if topic_id != history.topic_id or history.epoch < floor:
         return "begin"
     if history.growing:
         return "end"

@@ -234,12 +234,13 @@ class KafkaLog:
 
     async def _delete(self, topic: str) -> None:
         name = self.prefix + topic
-        view = self._views.pop(topic, None)
+        self._views.pop(topic, None)
+        before = (await self._cluster.metadata([name])).get(name)
         await self._cluster.delete_topic(name)
 
         async def vanish() -> None:
             shown = (await self._cluster.metadata([name])).get(name)
-            if shown is not None and view is not None and shown.topic_id == view[1].topic_id:
+            if shown is not None and before is not None and shown.topic_id == before.topic_id:
                 raise kafka.LeaderNotAvailableError(name)
 
         await until_settled(vanish, self._timeout_s)
