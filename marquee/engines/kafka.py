@@ -7,6 +7,7 @@ import base64
 import subprocess
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -117,7 +118,8 @@ class Kafka(Engine):
         """Ask for the brokers."""
         if not is_open(self.ports[0]):
             raise TryAgain("it does not listen yet")
-        asyncio.run(self._ask_for_brokers())
+        with ThreadPoolExecutor(1) as own:  # the caller may have a loop that runs
+            own.submit(lambda: asyncio.run(self._ask_for_brokers())).result()
 
     def own_logs(self) -> list[Path]:
         """Return what Kafka logs."""
