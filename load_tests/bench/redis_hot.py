@@ -60,20 +60,20 @@ def measure_store(store: RedisHotStore, client: Any, prefix: str) -> None:
     """Compare the synchronous store."""
     for size in SIZES:
         written = iter([entries(size) for _ in range(ROUNDS)])
-        plain = entries(size)
+        plain = iter([entries(size) for _ in range(ROUNDS)])
+        keys = [key for key, _ in entries(1)]
+        bare_keys = [b"%s:bare:%s" % (prefix.encode(), key) for key in keys]
 
         def put(batches: Any = written) -> None:
             assert all(store.put("member", next(batches)))
 
-        def set_all(batch: list[StateEntry] = plain) -> None:
+        def set_all(batches: Any = plain, names: list[bytes] = bare_keys) -> None:
             pipeline = client.pipeline(transaction=False)
-            for key, value in batch:
-                pipeline.set(b"%s:bare:%s" % (prefix.encode(), key), value)
+            for name, (_, value) in zip(names, next(batches), strict=True):
+                pipeline.set(name, value)
             pipeline.execute()
 
-        keys = [key for key, _ in plain]
         report(f"put 1,000 states of {size:,} bytes, each", BATCH, best(put, set_all))
-        bare_keys = [b"%s:bare:%s" % (prefix.encode(), key) for key in keys]
         report(
             f"get 1,000 states of {size:,} bytes, each",
             BATCH,

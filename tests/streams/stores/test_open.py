@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.errors import FixRequest
+from streams.errors import FixRequest, TryAgain
 from streams.settings import Settings
 from streams.stores.open import open_durable, open_hot
 from tests.streams.stores.engines import entry
@@ -27,6 +27,16 @@ def test_opening_touches_no_file_so_that_a_dead_store_stops_nothing_from_startin
     open_hot(settings).close()
     open_durable(settings).close()
     assert not (tmp_path / "missing").exists()
+
+
+def test_a_redis_that_is_not_there_stops_nothing_from_starting() -> None:
+    for url in ("redis://127.0.0.1:1", "redis+cluster://127.0.0.1:1,127.0.0.1:2"):
+        store = open_hot(Settings(hot_url=url))
+        with pytest.raises(TryAgain, match="away"):
+            store.get("member", [b"a"])
+        store.close()
+    with pytest.raises(FixRequest, match="MARQUEE_HOT_URL"):
+        open_hot(Settings(hot_url="redis://127.0.0.1:port"))
 
 
 def test_an_unknown_engine_is_named_with_its_variable_and_the_known_ones() -> None:
