@@ -319,8 +319,3 @@ def test_a_commit_that_names_no_topic_counts_and_one_of_another_topic_does_not(l
     assert log.committed("group", at) == offsets[at]
     [(offset, note)] = in_loop(log, log._cluster.committed(f"{log.prefix}group", f"{log.prefix}events", [0])).values()
     assert (offset, note) == (offsets[at], log._views["events"][1].topic_id)
-
-
-def test_the_credentials_of_a_url_are_refused() -> None:
-    with pytest.raises(FixRequest, match="MARQUEE_KAFKA_USERNAME"):
-        config_of(Settings(log_url="kafka://me:secret@localhost:9092"))
