@@ -191,20 +191,22 @@ class ServingGenerations:
     read, and those of the former one can, as long as they are kept.
     """
 
-    def __init__(self, durable: StateStore, versions: Mapping[str, str]) -> None:
+    def __init__(self, durable: StateStore, versions: Mapping[str, str], copy: StateStore | None = None) -> None:
+        """copy: the hot store, which keeps a copy of the record."""
         self.names = Names()
         self.problem: str | None = None
         """Why the generation that serves is not the one in use, None if it is."""
         self._durable = durable
+        self._copy = copy
         self._versions = versions
         self._revision = 0
         self._numbers: dict[str, int] = {}
 
     def refresh(self) -> bool:
         """Look at the record; return whether kinds have other names since. Raises TryAgain when the store is away."""
-        if revision_of(self._durable) == self._revision:
+        found = self._newer()
+        if found is None:
             return False
-        found = read_generations(self._durable)
         self._revision = found.revision
         numbers = {group: found.serving(group) for group in GROUPS}
         foreign = found.of_another_version(self._versions)
@@ -220,6 +222,18 @@ class ServingGenerations:
         changed = any(self.names.of.get(kind, kind) != name for kind, name in names.items())
         self.names.of = names
         return changed
+
+    def _newer(self) -> Generations | None:
+        """Return the record if it is newer than the one in use, by the copy if the store itself is away or has none."""
+        try:
+            if revision_of(self._durable) > self._revision:
+                return read_generations(self._durable)
+        except TryAgain:
+            if self._copy is None:
+                raise
+        if self._copy is not None and revision_of(self._copy) > self._revision:
+            return read_generations(self._copy)
+        return None
 
 
 def known_names(found: Generations, kinds: Iterable[str]) -> list[str]:
