@@ -29,6 +29,9 @@ BUSY_TIMEOUT_MS: Final = 2_000
 RECYCLE_S: Final = 1_800
 """A connection older than this is replaced, so that none outlives what firewalls and failovers forget."""
 
+GRACE_S: Final = 1.0
+"""A server that runs ends a statement at its timeout by itself; one that has not answered by this later does not."""
+
 KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 """A server that has vanished without a word is noticed within these seconds, also in the middle of an answer."""
 
@@ -143,7 +146,9 @@ def _open_postgresql(settings: Settings) -> sa.Engine:
         "tcp_user_timeout": timeout_ms,
         **KEEPALIVES,
     }
-    return sa.create_engine(
+    from streams.stores.postgres_waiting import bound_waits  # psycopg is imported where it is used
+
+    engine = sa.create_engine(
         url,
         connect_args=arguments,
         pool_size=settings.sql_pool,
@@ -153,6 +158,8 @@ def _open_postgresql(settings: Settings) -> sa.Engine:
         pool_recycle=RECYCLE_S,
         hide_parameters=True,
     )
+    bound_waits(engine, settings.sql_timeout_s + GRACE_S)
+    return engine
 
 
 def _application_name() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import sqlalchemy as sa
@@ -41,8 +43,19 @@ def upgrade(connection: sa.Connection) -> None:
         raise FixRequest(
             "MARQUEE_SQL_URL", f"the database is at revision {found} of a newer version of Marquee; {ways}"
         )
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'")
     config.attributes["connection"] = connection
-    with _one_at_a_time:
+    with _one_at_a_time, _without_haste(connection):
         command.upgrade(config, "head")
+
+
+@contextmanager
+def _without_haste(connection: sa.Connection) -> Iterator[None]:
+    """Let the transaction's statements take their time."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    from streams.stores.postgres_waiting import patient
+
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'")
+    with patient(connection, TIMEOUT_S + 1.0):
+        yield

@@ -147,6 +147,32 @@ def test_a_server_that_was_away_is_used_again_once_it_is_back(postgres_schema_ur
         engine.dispose()
 
 
+def test_a_server_that_is_frozen_is_not_waited_for_longer_than_is_said(postgres_schema_url: str) -> None:
+    url = sa.make_url(postgres_schema_url)
+    with TcpProxy(str(url.host), url.port or 5432) as proxy:
+        there = url.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+        engine = open_sql(Settings(sql_url=there, sql_timeout_s=0.5))
+        publish_titles(engine, [Title("t1", "t", 2000, ())], 0)
+        proxy.freeze()
+        started_s = time.monotonic()
+        with pytest.raises(TryAgain, match="away"):
+            read_catalogue(engine)
+        assert time.monotonic() - started_s < 10  # a ping and a connection; libpq waits 2 s for that at least
+        proxy.thaw()
+        assert list(read_catalogue(engine)) == ["t1"]
+        with pytest.raises(TryAgain, match="not answered"):
+            read_while_frozen(engine, proxy)
+        proxy.thaw()
+        assert list(read_catalogue(engine)) == ["t1"]
+        engine.dispose()
+
+
+def read_while_frozen(engine: sa.Engine, proxy: TcpProxy) -> None:
+    with reading(engine) as connection:
+        proxy.freeze()
+        connection.execute(sa.select(titles_table))
+
+
 def write_while_cut_off(engine: sa.Engine, proxy: TcpProxy) -> None:
     with writing(engine) as connection:
         connection.execute(sa.insert(replays_table), ROW)
