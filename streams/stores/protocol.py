@@ -82,7 +82,9 @@ class StateStore(Protocol):
     def drop(self, kind: str, limit: int) -> int:
         """Delete up to `limit` states of a kind for good, tombstones included; return how many, 0 once there are none.
 
-        For a kind that nobody reads or writes any more: a late write of an old state is not refused afterwards."""
+        For a kind that nobody reads or writes any more: a late write of an old state is not refused afterwards. Its
+        name is not to be used again: an engine may refuse states of the positions that were dropped (Cassandra does).
+        """
         ...
 
     def close(self) -> None:

@@ -81,7 +81,8 @@ class CassandraConnection:
 
         The first that fails ends the call; others may have been done.
         """
-        session = self._opened().session
+        opened = self._opened()
+        session = opened.session
         results: list[Any] = []
         under_way: deque[Any] = deque()
         try:
@@ -91,16 +92,16 @@ class CassandraConnection:
                 under_way.append(session.execute_async(statement, execution_profile=profile))
             results.extend(future.result() for future in under_way)
         except DRIVER_ERRORS as error:
-            raise self._noted(meaning(error)) from error
+            raise self._noted(meaning(error), opened) from error
         return results
 
     def page(self, statement: Any, profile: str, after: bytes | None) -> tuple[list[Any], bytes | None]:
         """Return a page of a statement's rows, and what to give as `after` for the next one, None if it is the last."""
-        session = self._opened().session
+        opened = self._opened()
         try:
-            result = session.execute_async(statement, execution_profile=profile, paging_state=after).result()
+            result = opened.session.execute_async(statement, execution_profile=profile, paging_state=after).result()
         except DRIVER_ERRORS as error:
-            raise self._noted(meaning(error)) from error
+            raise self._noted(meaning(error), opened) from error
         return list(result.current_rows), result.paging_state
 
     def close(self) -> None:
@@ -132,13 +133,16 @@ class CassandraConnection:
         """Leave the parent's session alone: its threads are not here, its connections are the parent's."""
         self._pid, self._lock, self._opening = os.getpid(), threading.Lock(), None
 
-    def _noted(self, error: MarqueeError) -> MarqueeError:
-        """Have the next call open the session anew where the schema has gone."""
+    def _noted(self, error: MarqueeError, opened: Opened) -> MarqueeError:
+        """Have the next call open the session anew where the schema has gone, unless another call did so already."""
         if isinstance(error, SchemaGone):
             with self._lock:
-                opening, self._opening = self._opening, None
-            if opening is not None:
-                opening.add_done_callback(_shut_down)
+                opening = self._opening
+                is_ours = opening is not None and _has_succeeded(opening) and opening.result() is opened
+                if is_ours:
+                    self._opening = None
+            if is_ours:
+                opened.cluster.shutdown()
         return error
 
     def _open_into(self, opening: Future[Opened]) -> None:
@@ -232,6 +236,10 @@ def rows_of(results: Sequence[Any]) -> list[Any]:
 
 def _has_failed(opening: Future[Opened]) -> bool:
     return opening.done() and opening.exception() is not None
+
+
+def _has_succeeded(opening: Future[Opened]) -> bool:
+    return opening.done() and opening.exception() is None
 
 
 def _shut_down(opening: Future[Opened]) -> None:
