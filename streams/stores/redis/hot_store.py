@@ -28,7 +28,9 @@ CLUSTER_CHUNK_ENTRIES: Final = 1_000
 CLUSTER_CHUNK_BYTES: Final = 4 << 20
 """What a cluster is sent at a time, in one script call a bucket: those are small by themselves."""
 
-SCAN_BUCKETS: Final = 32
+SCAN_BUCKETS: Final = 64
+"""Buckets whose indexes a scan reads side by side: it holds their keys, and makes four round trips at least."""
+
 SCAN_CHUNK: Final = 250
 """States that a scan holds in memory."""
 

@@ -8,7 +8,7 @@ from streams.stores.redis.address import Address
 
 
 def delete_all(address: Address) -> None:
-    """Delete every key of the address's prefix."""
+    """Delete every key of the address's prefix, and of prefixes that begin like it."""
     if address.is_cluster:
         first = address.nodes[0]
         with redis.RedisCluster(first.host, first.port, legacy_responses=False) as cluster:
@@ -19,5 +19,5 @@ def delete_all(address: Address) -> None:
 
 
 def _delete(client: redis.Redis | redis.RedisCluster, prefix: str) -> None:
-    for key in client.scan_iter(match=f"{prefix}:*", count=10_000):
+    for key in client.scan_iter(match=f"{prefix}*", count=10_000):
         client.unlink(key)

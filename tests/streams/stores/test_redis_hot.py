@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -19,15 +20,10 @@ class _RedisContract(StateStoreContract):
 
     @pytest.fixture
     def new_place(self, url: str) -> Iterator[Callable[[], str]]:
-        places: list[str] = []
-
-        def new_place() -> str:
-            places.append(f"{url}?prefix=test-{uuid.uuid4().hex}")
-            return places[-1]
-
-        yield new_place
-        for place in places:
-            delete_all(parse_address(place))
+        place = f"{url}?prefix=test-{uuid.uuid4().hex}"
+        numbers = itertools.count()
+        yield lambda: f"{place}-{next(numbers)}"
+        delete_all(parse_address(place))
 
 
 class TestRedisHotStore(_RedisContract):
