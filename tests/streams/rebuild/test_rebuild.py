@@ -142,7 +142,9 @@ def test_what_retention_has_deleted_comes_from_the_warehouse_without_gap_or_over
 def test_a_gap_is_named_before_anything_serves(engines: Engines, settings: Settings) -> None:
     fill(engines.log, 0, 100)
     engines.log.delete_records(MEMBER_EVENTS, 1, 10)
-    with pytest.raises(FixRequest, match=r"offset 0 of member-events/1 \(epoch 1\) is neither in the log nor in the wa"):
+    with pytest.raises(
+        FixRequest, match=r"offset 0 of member-events/1 \(epoch 1\) is neither in the log nor in the wa"
+    ):
         rebuild(engines, BOTH, settle_s=0)
     assert is_serving(engines, 1)
     assert rebuild(engines, BOTH, "log", settle_s=0).left_out == {"member-events/1": 10}
