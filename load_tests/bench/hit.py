@@ -4,6 +4,8 @@ Each is a uvicorn process of its own (uvloop, httptools, no access log). A few k
 another; the servers take turns, in short rounds, so that a noisy neighbour meets all of them. Compared are requests a
 second and, robuster on a busy machine, the server's CPU time a request (of all threads: with a hit's impression).
 
+Engines are those of the environment (MARQUEE_HOT_URL and so on): on Redis a hit waits for nothing either.
+
     python -m load_tests.bench.hit STATE MEMBER     STATE: the folder of a platform that has a champion
 """
 
