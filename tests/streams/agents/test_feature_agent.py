@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streams.agents.catalogue_source import CatalogueSource
 from streams.agents.feature_agent import FeatureAgent
-from streams.agents.folding_agent import BUSY_RECORDS, UNWRITTEN_RECORDS
+from streams.agents.folding_agent import BEHIND_MS, BUSY_RECORDS, UNWRITTEN_RECORDS
 from streams.agents.refilling import KINDS, MARKER_KIND, HotStoreWatch
 from streams.catalogue import GRACE_MS, Catalogue, Title, publish_titles
 from streams.errors import Fenced, TryAgain, Undeliverable
@@ -342,19 +342,28 @@ def test_what_is_written_says_how_far_to_commit() -> None:
     assert agent.flush(NOW_MS) == {}
 
 
-def test_while_more_records_wait_writes_are_gathered_up_to_a_bound() -> None:
+def test_an_agent_that_is_behind_gathers_writes_up_to_a_bound() -> None:
     hot = MemoryStore()
     agent = agent_over(hot, MemoryStore())
     stream = [play(number) for number in range(UNWRITTEN_RECORDS + 1)]
+    late_ms = batch_of(stream).records[-1].timestamp_ms + BEHIND_MS
     agent.process(batch_of(stream, 0, BUSY_RECORDS))
 
-    assert agent.flush(NOW_MS) == {}
-    assert agent.flush(NOW_MS) == {PLACE: BUSY_RECORDS}, "nothing came in since, so all is written"
+    assert agent.flush(late_ms) == {}
+    assert agent.flush(late_ms) == {PLACE: BUSY_RECORDS}, "nothing came in since, so all is written"
 
     agent.process(batch_of(stream, BUSY_RECORDS, None))
-    assert agent.flush(NOW_MS) == {PLACE: BUSY_RECORDS}
+    assert agent.flush(late_ms) == {PLACE: BUSY_RECORDS}
     agent.process(batch_of(stream, 0, BUSY_RECORDS))
-    assert agent.flush(NOW_MS) != {PLACE: BUSY_RECORDS}, "no more than the bound waits"
+    assert agent.flush(late_ms) != {PLACE: BUSY_RECORDS}, "no more than the bound waits"
+
+
+def test_an_agent_that_keeps_up_writes_at_once_however_busy() -> None:
+    agent = agent_over(MemoryStore(), MemoryStore())
+    batch = batch_of([play(number) for number in range(2 * BUSY_RECORDS)])
+    agent.process(batch)
+
+    assert agent.flush(batch.records[-1].timestamp_ms + BEHIND_MS - 1) == {PLACE: 2 * BUSY_RECORDS}
 
 
 class ReadOnly(MemoryStore):

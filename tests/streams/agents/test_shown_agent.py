@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.agents.folding_agent import BUSY_RECORDS
+from streams.agents.folding_agent import BEHIND_MS, BUSY_RECORDS
 from streams.agents.refilling import SHOWN_KINDS, HotStoreWatch
 from streams.agents.shown_agent import ShownAgent
 from streams.errors import TryAgain
@@ -69,12 +69,12 @@ def test_what_is_no_impression_goes_to_the_dead_letters() -> None:
     assert agent.flush(NOW_MS) == {PLACE: 1}
 
 
-def test_while_more_records_wait_writes_are_gathered() -> None:
+def test_an_agent_that_is_behind_gathers_writes() -> None:
     hot = MemoryStore()
     agent = agent_over(hot, MemoryStore(), Letters(), OneEpoch(EPOCH))
     agent.process(batch_of([impression(number, "a") for number in range(BUSY_RECORDS)]))
 
-    assert agent.flush(NOW_MS) == {}
+    assert agent.flush(NOW_MS + DAY_MS + BEHIND_MS) == {}
     agent.close()
     assert shown(hot, "a") == BUSY_RECORDS
     assert agent.flush(NOW_MS) == {PLACE: BUSY_RECORDS}
