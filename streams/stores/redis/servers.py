@@ -64,10 +64,10 @@ class Servers:
         """Return the replies in the order of the requests; the servers work side by side."""
         replies: list[Any] = [None] * len(requests)
         moved = self._run(requests, range(len(requests)), replies)
-        if moved:
-            self._owners = None
-            if self._run(requests, moved, replies):
-                raise TryAgain("the hot store's servers do not agree on where a slot is")
+        if moved and not self.is_cluster:
+            raise TryAgain(f"the hot store {self._address.nodes[0]} is one of a cluster: its URL is redis+cluster://…")
+        if moved and self._run(requests, moved, replies):
+            raise TryAgain("the hot store's servers do not agree on where a slot is")
         return replies
 
     def close(self) -> None:
@@ -98,6 +98,8 @@ class Servers:
                             moved.append(place)
                         except ResponseError as error:
                             errors.append((node, error))
+        if (moved or errors) and self.is_cluster:
+            self._owners = None
         if errors:
             raise as_marquee_error(errors[0][1], errors[0][0]) from errors[0][1]
         return moved
@@ -134,7 +136,7 @@ class Servers:
         try:
             yield
         except (RedisError, OSError) as error:
-            if self._address.is_cluster:
+            if self.is_cluster:
                 self._owners = None
             raise as_marquee_error(error, node) from error
 

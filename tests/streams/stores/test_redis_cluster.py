@@ -16,7 +16,7 @@ from streams.errors import TryAgain
 from streams.stores.protocol import StateStore
 from streams.stores.redis.address import Address, parse_address
 from streams.stores.redis.hot_store import RedisHotStore
-from streams.stores.redis.keys import TAGS, bucket_of, slot_of
+from streams.stores.redis.keys import BUCKETS, TAGS, bucket_of, slot_of
 from streams.stores.redis.reads import RedisReads
 from tests.engines import private_engines
 from tests.streams.stores.engines import entry
@@ -89,6 +89,16 @@ def _owns(node: redis.Redis) -> bool:
     except redis.ResponseError:
         return False
     return True
+
+
+def test_a_url_of_one_server_does_not_do_for_a_cluster(address: Address) -> None:
+    store = RedisHotStore(parse_address(f"redis://{address.nodes[0]}"), TIMEOUT_S, 4)
+    with pytest.raises(TryAgain, match=r"redis\+cluster|CROSSSLOT|same slot"):
+        store.get("member", KEYS)
+    elsewhere = [key for key in KEYS if bucket_of(key) >= BUCKETS // 2]
+    with pytest.raises(TryAgain, match=r"redis\+cluster"):
+        store.get("member", elsewhere[:1])
+    store.close()
 
 
 def test_a_slot_that_moves_takes_its_states_along(address: Address, store: RedisHotStore) -> None:
