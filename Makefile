@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # ENGINES=real: Kafka, Cassandra, Redis and PostgreSQL on this machine instead of the embedded ones
 ENGINES ?=
+$(if $(filter-out real embedded,$(ENGINES)),$(error ENGINES is real or embedded, not $(ENGINES)))
 ENGINES_FOLDER ?= .marquee-engines
 ENGINES_PORT ?=
 REAL := $(filter real,$(ENGINES))
