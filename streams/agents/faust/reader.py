@@ -86,10 +86,11 @@ class FaustReader:
             self._has_begun = True
 
     def _place(self) -> None:
-        """Begin what is new at the group's commit."""
-        for at in self._thread.held - self._thread.positions.keys():
-            offset = self._log.committed(self._group, self._ours(at)) or 0
-            self._call("seek", self._thread.put({at: offset}))
+        """Begin what is new at the group's commit: all at once, so that the next fetch is for all."""
+        new = self._thread.held - self._thread.positions.keys()
+        if new:
+            begins = {at: self._log.committed(self._group, self._ours(at)) or 0 for at in new}
+            self._call("seek", self._thread.put(begins))
 
     def _as_batches(self, fetched: Fetched) -> list[Batch]:
         """Return what was fetched as batches; it is fetched again if that cannot be done now."""

@@ -14,8 +14,14 @@ from streams.agents.faust.worker import WorkerApp
 from streams.errors import MarqueeError
 from streams.settings import Settings
 
-CHATTY: Final = {"aiokafka": logging.ERROR, "faust": logging.WARNING, "streams.agents.faust": logging.WARNING}
-"""What is said of every service's start and stop, and of every request that waits for a broker, is left out."""
+CHATTY: Final = {
+    "aiokafka": logging.CRITICAL,
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "streams.agents.faust": logging.WARNING,
+}
+"""What is said of every service's start and stop, and at every attempt to reach a broker that is away, is left out:
+agents say what they wait for."""
 
 
 class PlatformWorker(Worker):

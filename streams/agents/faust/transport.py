@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from aiokafka.errors import CommitFailedError, IllegalStateError, InvalidSessionTimeoutError, KafkaError
 from aiokafka.errors import RebalanceInProgressError as Rebalancing
@@ -25,6 +25,7 @@ from mode import Service, ServiceT
 from streams.errors import Fenced, FixRequest, TryAgain
 from streams.event_log.kafka.consumer import MIN_SESSION_MS
 from streams.event_log.kafka.membership import Membership
+from streams.event_log.protocol import Record
 
 if TYPE_CHECKING:
     from streams.agents.faust.group import MemberApp
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.5
-"""Between attempts to reach a cluster that is away."""
+MAX_RETRY_S: Final = 5.0
+"""Between attempts to reach a cluster that is away: twice as long each time, up to this."""
 
 COMMIT_TIMEOUT_S: Final = 5.0
 
-Fetched = dict[KafkaPartition, list[Any]]
+Fetched = dict[KafkaPartition, list[Record]]
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):
@@ -56,12 +58,14 @@ class BatchThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Connect to the cluster; wait for one that is away."""
         self.time_started = asyncio.get_running_loop().time()
+        delay_s = RETRY_S
         while not self.should_stop:
             try:
                 await self._connect()
             except KafkaError as error:
                 logger.warning("the event log is away: %r", error)
-                await asyncio.sleep(RETRY_S)
+                await self.sleep(delay_s)
+                delay_s = min(2 * delay_s, MAX_RETRY_S)
             else:
                 return
 
@@ -183,8 +187,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             going_on = []
             for visited, at in enumerate(waiting):
                 share = -(-left // (len(waiting) - visited))
-                taken = await self._ensure_consumer().getmany(at, timeout_ms=0, max_records=share)
-                records = taken.get(at, [])
+                records = await membership.take(at, share)
                 self._first += 1
                 left -= len(records)
                 if records:
@@ -246,8 +249,8 @@ class BatchConsumer(driver.Consumer):
         """Read nothing in Faust's loop, until the fetcher is stopped."""
         await cast("Service", fetcher).wait_until_stopped()
 
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Say nothing of streams that stand still, since there are none; agents measure lag and readiness."""
+    async def verify_all_partitions_active(self) -> None:
+        """Look for no streams that stand still, since there are none; agents measure lag and readiness."""
 
 
 class Transport(driver.Transport):

@@ -179,6 +179,8 @@ class Cluster:
         request = OffsetFetchRequest(group, [(topic, list(partitions))])
         try:
             response = await self._send(self._coordinators[group], request)
+            if response.error_code:  # of the coordinator, as while it loads the group: there are no topics then
+                raise kafka.for_code(response.error_code)(group)
             found = {}
             for partition, offset, note, error_code in response.topics[0][1]:
                 if error_code:

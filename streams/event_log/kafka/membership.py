@@ -45,11 +45,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
         self._last = NO_GENERATION
-        """The newest generation that was told of, or follows the one told of without a gap."""
+        """The newest generation that the caller was told of."""
         self._given: Generation | None = None
         """A newer one that the caller does not know of yet."""
+        self._kept: frozenset[Any] = frozenset()
+        """Of what the caller was told, all that nobody else can have had since."""
         self._put_out = False
-        self._unbroken = True
         self.rebalancing = False
         self.held: frozenset[Any] = frozenset()
         self.positions: dict[Any, int] = {}
@@ -61,20 +62,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """A rebalance begins; or this member was put out of its group."""
         self.rebalancing = True
         if self._coordinator.generation <= 0:
-            self._put_out = bool(self.held)
-            self._given, self._unbroken = None, False
+            self._put_out = self._put_out or bool(self.held)
+            self._given, self._kept = None, frozenset()
         self.changed.set()
 
     def on_partitions_assigned(self, assigned: set[Any]) -> None:
         """A rebalance is over. What is kept is read on from where it was; aiokafka would begin at the commit."""
         now = Generation(self._coordinator.member_id, self._coordinator.generation, frozenset(assigned))
-        before = self._given or self._last
-        self._unbroken = self._unbroken and now.follows(before)
+        self._kept = self._kept & now.partitions if now.follows(self._given or self._last) else frozenset()
         self._given = now
         self.rebalancing = False
-        if self._unbroken:
-            for at in self.positions.keys() & now.partitions:
-                self._consumer.seek(at, self.positions[at])
+        for at in self._kept & self.positions.keys():
+            self._consumer.seek(at, self.positions[at])
         self.changed.set()
 
     # What the member asks
@@ -115,8 +114,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
 
     def step(self) -> None:
-        """Bring `held` up to date: by one generation, or to nothing if there was a gap. What is new in it has no
-        position yet. Raises Fenced once if this member was put out."""
+        """Bring `held` up to date; if others may have had some of it since, without that first. What is new in it has
+        no position yet. Raises Fenced once if this member was put out."""
         self.changed.clear()
         if self._put_out:
             self._put_out = False
@@ -125,18 +124,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         given = self._given
         if given is None:
             return
-        if self.held and not self._unbroken:
-            self._lose_all()
+        if (self.held - self._kept) & given.partitions:
+            self._hold(self.held & self._kept)
             self.changed.set()
             return
-        self._given, self._last, self._unbroken = None, given, True
-        self.held = given.partitions
-        self.positions = {at: offset for at, offset in self.positions.items() if at in given.partitions}
+        self._given, self._last = None, given
+        self._hold(given.partitions)
+        self._kept = given.partitions
 
     def tell_anew(self) -> None:
         """Take the caller for a new one, who knows of nothing yet and is told everything in the next steps."""
         self._lose_all()
-        self._given, self._put_out, self._unbroken = self._given or self._last, False, True
+        self._put_out = False
+        if self._given is None and not self.rebalancing:  # else what is given next is told then
+            self._given = self._last
         self.changed.set()
 
     @contextlib.contextmanager
@@ -152,8 +153,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         return self._consumer._coordinator
 
     def _lose_all(self) -> None:
-        self.held = frozenset()
-        self.positions = {}
+        self._kept = frozenset()
+        self._hold(frozenset())
+
+    def _hold(self, partitions: frozenset[Any]) -> None:
+        self.held = partitions
+        self.positions = {at: offset for at, offset in self.positions.items() if at in self._kept & partitions}
 
 
 def own_assignor() -> type[Any]:

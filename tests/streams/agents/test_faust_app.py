@@ -12,15 +12,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from marquee.engines.guard import kill_all
 from streams.agents.dead_letters import list_dead_letters
 from streams.catalogue import GRACE_MS, Title, publish_titles, read_catalogue
+from streams.errors import TryAgain
 from streams.event_log.epochs import read_epochs
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog, Message, TopicPartition
@@ -29,8 +30,10 @@ from streams.features.replay import replay
 from streams.settings import Settings
 from streams.stores.open import open_durable, open_hot
 from streams.stores.sql import open_sql
-from streams.topics import ALL, MEMBER_EVENTS
+from streams.topics import MEMBER_EVENTS
 from streams.warehouse import root_of
+from tests.engines import private_engines
+from tests.streams.event_log.kafka_topics import own_prefix
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 40.0
@@ -38,26 +41,25 @@ MARQUEE = (sys.executable, "-m", "marquee", "agents")
 FAUST = (str(Path(sys.executable).with_name("faust")), "-A", "streams.app", "worker")
 
 
-@pytest.fixture(scope="session")
-def kafka_url() -> str:
-    return os.environ["MARQUEE_TEST_KAFKA_URL"]
-
-
 @pytest.fixture
-def settings(tmp_path: Path, kafka_url: str) -> Settings:
-    return Settings(state=tmp_path, log_url=f"{kafka_url}/w{uuid.uuid4().hex[:12]}.", partitions=4)
+def settings(tmp_path: Path, kafka_url: str) -> Iterator[Settings]:
+    with own_prefix(kafka_url) as prefix:
+        yield Settings(state=tmp_path, log_url=f"{kafka_url}/{prefix}", partitions=4)
 
 
 @pytest.fixture
 def log(settings: Settings) -> Iterator[EventLog]:
+    log = open_platform(settings)
+    yield log
+    log.close()
+
+
+def open_platform(settings: Settings) -> EventLog:
+    """Return the log of a platform with one title."""
     engine = open_sql(settings)
     publish_titles(engine, [Title("title", "A title", 2020, ("Drama",))], time.time_ns() // 1_000_000 - 2 * GRACE_MS)
     engine.dispose()
-    log = open_event_log(settings)
-    yield log
-    for topic in ALL:
-        log.delete_topic(topic)
-    log.close()
+    return open_event_log(settings)
 
 
 class Workers:
@@ -210,3 +212,36 @@ def test_workers_join_die_and_come_back_as_zombies_and_every_state_is_that_of_a_
     for store in (open_hot(settings), open_durable(settings)):
         assert {kind: dict(store.scan(kind)) for kind in clean} == clean
         store.close()
+
+
+@pytest.mark.slow
+def test_a_worker_waits_for_a_broker_that_is_away_at_its_start_or_later(tmp_path: Path) -> None:
+    engines = private_engines()
+    if why := engines.missing("kafka"):
+        pytest.skip(why)
+    settings = Settings(state=tmp_path, log_url=f"{engines.url('kafka')}/away.", partitions=4)
+    workers, numbers = Workers(settings), itertools.count()
+
+    def worked_off(log: EventLog) -> bool:
+        try:
+            log.append(MEMBER_EVENTS, [play(next(numbers)) for _ in range(10)])
+            return behind(log, "features") == 0
+        except TryAgain:
+            return False
+
+    try:
+        worker = workers.start(*MARQUEE, "features")
+        wait_for(lambda: any("is away" in line for line in workers.output()))
+        engines.start("kafka")
+        log = open_platform(settings)
+        wait_for(lambda: worked_off(log))
+        engines.kill("kafka")
+        time.sleep(settings.session_timeout_ms / 1000 + 1)
+        engines.start("kafka")
+        wait_for(lambda: worked_off(log))
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(PATIENCE_S) == 0
+        log.close()
+    finally:
+        workers.end()
+        kill_all(engines.folder)

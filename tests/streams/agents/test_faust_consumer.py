@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import uuid
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,16 +13,20 @@ from streams.event_log.protocol import EventLog
 from streams.settings import Settings
 from tests.streams.agents.faust_members import FaustLog
 from tests.streams.event_log.contract import PARTITIONS, EventLogContract
+from tests.streams.event_log.kafka_topics import own_prefix
+
+_numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def kafka_url() -> str:
-    return os.environ["MARQUEE_TEST_KAFKA_URL"]
+@pytest.fixture(scope="module")
+def prefix(kafka_url: str) -> Iterator[str]:
+    with own_prefix(kafka_url) as prefix:
+        yield prefix
 
 
 @pytest.fixture
-def settings(tmp_path: Path, kafka_url: str) -> Settings:
-    url = f"{kafka_url}/f{uuid.uuid4().hex[:12]}."
+def settings(tmp_path: Path, kafka_url: str, prefix: str) -> Settings:
+    url = f"{kafka_url}/{prefix}{next(_numbers)}."
     return Settings(state=tmp_path, log_url=url, session_timeout_ms=600, partitions=1)
 
 
