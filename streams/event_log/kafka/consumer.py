@@ -100,9 +100,9 @@ class Member:
         """Record the next offsets to read, each with the id of its topic."""
         self._check_held(offsets)
         membership = self._membership
-        if membership is None or not membership.is_current:
-            if membership is not None and membership.was_put_out:
-                raise Fenced(f"this member of {self._group} was put out")
+        if membership is None or membership.was_put_out:
+            raise Fenced(f"this member of {self._group} was put out")
+        if membership.rebalancing or not membership.is_current:
             raise TryAgain(f"group {self._group} is rebalancing", 0.1)
         names = {self._kafka(at): offset for at, offset in offsets.items()}
         higher = {
@@ -246,7 +246,10 @@ class Member:
             for at, records in fetched.items():  # they were taken and are not handed out: they come again
                 self._seek(at, records[0].offset)
             raise
-        membership.positions.update((at, records[-1].offset + 1) for at, records in fetched.items())
+        for at, records in fetched.items():
+            membership.positions[at] = records[-1].offset + 1
+            if membership.changed.is_set():  # given out anew meanwhile, from the position of before
+                self._seek(at, membership.positions[at])
         return batches_of(fetched, self._reader.views, prefix)
 
     async def _look(self, membership: Membership, read: Sequence[str] = ()) -> None:

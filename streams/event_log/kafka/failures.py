@@ -21,12 +21,23 @@ _ACCESS: Final = (
 )
 
 
+_MENDED_BY: Final[dict[type[BaseException], tuple[str, str]]] = {
+    kafka.MessageSizeTooLargeError: ("message", "the topic's max.message.bytes allows none that large"),
+    kafka.RecordTooLargeError: ("message", "the topic's max.message.bytes allows none that large"),
+    kafka.InvalidReplicationFactorError: ("MARQUEE_KAFKA_REPLICATION", "the cluster has fewer brokers"),
+    kafka.InvalidTopicError: ("topic", "Kafka takes no such name"),
+    kafka.PolicyViolationError: ("topic", "the cluster's policy does not allow it"),
+}
+
+
 def meaning(error: BaseException, doing: str) -> MarqueeError:
-    """Return what an error of Kafka's means: wrong credentials want mending, all else may pass."""
+    """Return what an error of Kafka's means: wrong settings want mending, all else may pass."""
     if isinstance(error, MarqueeError):
         return error
     if isinstance(error, _ACCESS):
         return FixRequest("MARQUEE_KAFKA_USERNAME", f"Kafka lets this user not {doing}: {type(error).__name__}")
+    if type(error) in _MENDED_BY:
+        return FixRequest(*_MENDED_BY[type(error)])
     if isinstance(error, asyncio.TimeoutError):
         return TryAgain(f"Kafka took too long to {doing}")
     return TryAgain(f"Kafka cannot {doing} now: {type(error).__name__}")

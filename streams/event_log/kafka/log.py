@@ -50,6 +50,7 @@ class KafkaLog:
     """An event log on Kafka; see streams.event_log.protocol.EventLog."""
 
     def __init__(self, config: KafkaConfig) -> None:
+        _quieten()
         self.prefix = config.prefix
         self._config = config
         self._timeout_s = config.request_timeout_ms / 1000
@@ -188,7 +189,7 @@ class KafkaLog:
         """Write out what is under way, leave the groups of consumers that are open, and end the thread."""
 
         async def close() -> None:
-            await asyncio.gather(*(member.leave() for member in self._members))
+            await asyncio.gather(*(member.leave() for member in list(self._members)))
             await self._appender.close()
             await self._cluster.close()
 
@@ -304,3 +305,11 @@ class KafkaLog:
     def _do(self, doing: str, work: Coroutine[Any, Any, Result]) -> Result:
         with told(doing):
             return self._thread.run(asyncio.wait_for(work, 2 * self._timeout_s))
+
+
+def _quieten() -> None:
+    """While a broker is away aiokafka says so dozens of times a second, all at level ERROR; callers get it as TryAgain,
+    once a call. Whoever wants to read it all sets the logger's level."""
+    chatty = logging.getLogger("aiokafka")
+    if chatty.level == logging.NOTSET:
+        chatty.setLevel(logging.CRITICAL)

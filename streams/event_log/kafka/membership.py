@@ -120,6 +120,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._put_out:
             self._put_out = False
             self._lose_all()
+            if self._given is not None:
+                self.changed.set()
             raise Fenced("this member did not poll, or could not be heard, for longer than the session: it was put out")
         given = self._given
         if given is None:
