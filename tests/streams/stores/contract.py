@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -364,15 +364,18 @@ class DurableStoreContract(StateStoreContract):
         durable.append_history(rows)
         assert durable.history("é–日本", 10) == rows
 
-    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(batches=st.lists(st.lists(st.integers(1, 30), max_size=10), max_size=5))
-    def test_a_row_is_kept_once_however_it_is_delivered(self, durable: DurableStore, batches: list[list[int]]) -> None:
-        member_id = uuid.uuid4().hex
-        for batch in batches:
-            durable.append_history([_row(position, position % 7, member_id) for position in batch])
-        expected = {position for batch in batches for position in batch}
-        kept = [row.position for row in durable.history(member_id, 100)]
-        assert kept == sorted(expected, key=lambda position: (position % 7, position), reverse=True)
+    def test_a_row_is_kept_once_however_it_is_delivered(self, durable: DurableStore) -> None:
+        @settings(max_examples=20, deadline=None)
+        @given(st.lists(st.lists(st.integers(1, 30), max_size=10), max_size=5))
+        def check(batches: list[list[int]]) -> None:
+            member_id = uuid.uuid4().hex
+            for batch in batches:
+                durable.append_history([_row(position, position % 7, member_id) for position in batch])
+            expected = {position for batch in batches for position in batch}
+            kept = [row.position for row in durable.history(member_id, 100)]
+            assert kept == sorted(expected, key=lambda position: (position % 7, position), reverse=True)
+
+        check()
 
     def test_profiles_widen_their_times_and_keep_the_newest_context(self, durable: DurableStore) -> None:
         durable.put_profiles([Profile("m", "de", "tv", 100, 200)])
