@@ -12,9 +12,10 @@ from serving.models.registry import CHAMPION
 from serving.titles import TitleBoard
 from streams.catalogue import read_catalogue
 from streams.errors import FixRequest
+from streams.features.replay import feature_versions
 from streams.settings import Settings
-from streams.stores.open import open_durable, open_hot
 from streams.stores.protocol import DurableStore, StateStore
+from streams.stores.serving import open_serving_stores
 from training_bridge import registry
 from training_bridge.precompute import MAX_MEMBERS, PageSource, Precomputed, precompute
 from training_bridge.workspace import Workspace, open_workspace
@@ -25,7 +26,7 @@ def run_precompute(
 ) -> Precomputed:
     """Compute pages for up to `limit` members, with progress; return how it went. Raises FixRequest without a champion,
     TryAgain when the durable store is away."""
-    hot, durable = open_hot(settings), open_durable(settings)
+    hot, durable = open_serving_stores(settings, feature_versions())
     try:
         with open_workspace(settings) as workspace:
             source = page_source(workspace, hot, durable, clock_ms())
