@@ -16,7 +16,7 @@ from streams.stores.cassandra.errors import translated
 from streams.stores.protocol import HistoryRow
 
 PAGE_ROWS: Final = 5_000
-_ROW_BYTES: Final = 90
+_ROW_BYTES: Final = 110
 """Of a mutation, beside type and item id."""
 
 _APPEND: Final = """
