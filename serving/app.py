@@ -42,7 +42,7 @@ from serving.problems import add_problem_handlers
 from serving.ranking.model import RankingModel
 from serving.services import Services
 from serving.titles import SnapshotArchive, TitleBoard
-from streams.errors import SlowDown, TryAgain
+from streams.errors import FixRequest, SlowDown, TryAgain
 from streams.event_log.open import ensure_topics, open_event_log
 from streams.features.member import MEMBER
 from streams.features.replay import feature_versions
@@ -51,7 +51,8 @@ from streams.settings import Settings
 from streams.stores.blobs import BlobStore
 from streams.stores.generations import GenerationalDurableStore, GenerationalStore, ServingGenerations
 from streams.stores.live_reads import LiveReads
-from streams.stores.open import open_durable, open_hot, open_live_reads
+from streams.stores.metered import open_metered_durable
+from streams.stores.open import open_hot, open_live_reads
 from streams.stores.protocol import DurableStore, StateStore
 from streams.stores.sql import open_sql
 from streams.topics import IMPRESSIONS
@@ -122,6 +123,7 @@ async def running_services(settings: Settings) -> AsyncIterator[Services]:
         asyncio.create_task(_refresh(services)),
         asyncio.create_task(_follow_partitions(services, log_ready)),
         asyncio.create_task(following),
+        log_ready,
     ]
     try:
         yield services
@@ -135,7 +137,7 @@ def open_services(settings: Settings) -> Services:
     """Return the wired services, none of them started. Call it in a running event loop."""
     settings.state.mkdir(parents=True, exist_ok=True)
     log = open_event_log(settings, with_topics=False)
-    all_hot, all_durable, sql = open_hot(settings), open_durable(settings), open_sql(settings)
+    all_hot, all_durable, sql = open_hot(settings), open_metered_durable(settings), open_sql(settings)
     generations = ServingGenerations(all_durable, feature_versions(), copy=all_hot)
     open_reads = partial(open_live_reads, settings, all_hot)
     live = GenerationalReads((MEMBER.name, TITLE.name, TITLE_SHOWN.name), open_reads, generations.names)
@@ -265,7 +267,10 @@ async def _make_topics(services: Services) -> None:
 
 async def _follow_partitions(services: Services, log_ready: asyncio.Task[None]) -> None:
     """Keep up with the number of partitions; a log that hangs holds this task alone."""
-    await log_ready
+    try:
+        await log_ready
+    except FixRequest as error:
+        logger.error("the event log's topics are not as they should be: %s", error)
     while True:
         try:
             await asyncio.to_thread(services.partitions.refresh)

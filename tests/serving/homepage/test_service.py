@@ -25,6 +25,7 @@ from streams.catalogue import Title, publish_titles
 from streams.errors import TryAgain
 from streams.forget import forget_member
 from streams.impressions import decode_impression, showings_of
+from streams.stores.embedded_hot import EmbeddedHotStore
 from streams.stores.protocol import StateEntry, tombstone
 from streams.topics import IMPRESSIONS
 from tests.serving.platform import (
@@ -189,16 +190,16 @@ async def test_a_first_event_that_is_folded_while_the_state_is_read_is_not_misse
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_platform(tmp_path) as platform:
-        original, acted = platform.services.hot.get, []
+        original, acted = EmbeddedHotStore.get, []
 
-        def get(kind: str, keys: Sequence[bytes]) -> list[bytes | None]:
-            found = original(kind, keys)
+        def get(store: EmbeddedHotStore, kind: str, keys: Sequence[bytes]) -> list[bytes | None]:
+            found = original(store, kind, keys)
             if kind == "member" and not acted:
                 acted.append(True)
                 platform.act("new", "t3")
             return found
 
-        monkeypatch.setattr(platform.services.hot, "get", get)
+        monkeypatch.setattr(EmbeddedHotStore, "get", get)
         await platform.homepage("new")
         page = await platform.homepage("new")
         assert page["served"]["step"] == "fresh"
@@ -210,8 +211,8 @@ async def test_a_state_that_goes_back_between_two_looks_makes_no_fresh_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_platform(tmp_path) as platform:
-        versions = platform.services.hot.versions
-        monkeypatch.setattr(platform.services.hot, "versions", lambda *asked: [v + 2 for v in versions(*asked)])
+        versions = EmbeddedHotStore.versions
+        monkeypatch.setattr(EmbeddedHotStore, "versions", lambda *asked: [v + 2 for v in versions(*asked)])
         served = (await platform.homepage("ben"))["served"]
         assert served["step"] != "fresh"
         assert served["degraded"].startswith("stores behind")
