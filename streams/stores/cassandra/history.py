@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+from cassandra.query import UNSET_VALUE
+
 from streams.stores.cassandra.batching import Write, in_batches
 from streams.stores.cassandra.connection import READ, WRITE, CassandraConnection
 from streams.stores.cassandra.errors import translated
@@ -68,6 +70,7 @@ class HistoryTable:
             return list(result)
 
     def _write_of(self, insert: Any, row: HistoryRow) -> Write:
-        values = (row.member_id, row.event_time_ms, row.position, row.type, row.item_id, row.value)
+        value = UNSET_VALUE if row.value is None else row.value  # a null would be stored, as a deletion
+        values = (row.member_id, row.event_time_ms, row.position, row.type, row.item_id, value)
         size = _ROW_BYTES + len(row.type) + len(row.item_id)
         return Write(insert, (*values, row.position, self._ttl_s), row.member_id, size)
