@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.errors import Fenced, FixRequest, SlowDown
+from streams.event_log.epochs import epoch_at
 from streams.event_log.kafka import history
 from streams.event_log.kafka.batches import BatchReader
 from streams.event_log.kafka.config import config_of
@@ -202,6 +204,40 @@ def test_partitions_added_by_others_begin_an_epoch_and_no_record_is_of_two(log: 
     assert {batch.epoch for batch in after} == {2}
     assert log.epochs("events")[-1].starts == (*ends, 0, 0)
     consumer.close()
+
+
+def test_what_is_read_while_a_topic_grows_has_the_epoch_that_the_record_says_later(log: KafkaLog) -> None:
+    writing, reading = another(log), another(log)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            writing.append("events", numbered(20, start=number))
+            number += 20
+
+    consumer = reading.consumer("group", ["events"])
+    poll_until(consumer, 0)
+    writer = threading.Thread(target=write)
+    writer.start()
+    batches = poll_until(consumer, 200)
+    for partitions in (5, 7):
+        grower = threading.Thread(target=log.grow_topic, args=("events", partitions))
+        grower.start()
+        while grower.is_alive():
+            batches += consumer.poll(1000, 0.01)
+        grower.join()
+        batches += poll_until(consumer, 200)
+    stop.set()
+    writer.join()
+    batches += poll_until(consumer, sum(log.end_offset("events", n) for n in range(7)) - len(values(batches)))
+    epochs = log.epochs("events")
+    assert [one.epoch for one in epochs] == [1, 2, 3]
+    assert {batch.epoch for batch in batches} == {1, 2, 3}
+    for batch in batches:
+        assert {epoch_at(epochs, batch.partition, record.offset) for record in batch.records} == {batch.epoch}
+    for opened in (writing, reading):
+        opened.close()
 
 
 @pytest.mark.parametrize("done", ["announced", "recorded"])
