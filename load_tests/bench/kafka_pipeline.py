@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from load_tests.platform import free_port
@@ -46,28 +47,40 @@ LOOK_S: Final = 0.02
 GROUP: Final = "features"
 
 
+class Rate(NamedTuple):
+    """Events a second: of wall clock, and of processor time of the consumers' processes (nan where there is no /proc),
+    which is what a machine that does other things besides leaves comparable."""
+
+    per_s: float
+    per_cpu_s: float
+
+    def over(self, other: Rate) -> Rate:
+        """Return both as multiples of another's."""
+        return Rate(self.per_s / other.per_s, self.per_cpu_s / other.per_cpu_s)
+
+
 @dataclass(frozen=True)
 class KafkaPipelineReport:
-    """Medians over rounds, in events a second; the members of a round run one after the other.
+    """Medians over rounds; the members of a round run one after the other.
 
     bare: fetched and decoded, nothing else. plain: an ordinary Faust agent that decodes. workers: what 1, 2, … worker
     processes of this platform do in all, with the whole pipeline.
     """
 
     events: int
-    bare: float
-    plain: float
-    workers: Mapping[int, float]
+    bare: Rate
+    plain: Rate
+    workers: Mapping[int, Rate]
 
     @property
-    def share_of_bare(self) -> float:
+    def share_of_bare(self) -> Rate:
         """One worker's rate as a share of the bare loop's."""
-        return self.workers[1] / self.bare
+        return self.workers[1].over(self.bare)
 
     @property
-    def times_plain(self) -> float:
+    def times_plain(self) -> Rate:
         """One worker's rate as a multiple of the plain agent's."""
-        return self.workers[1] / self.plain
+        return self.workers[1].over(self.plain)
 
 
 def measure_kafka_pipeline(
@@ -77,15 +90,19 @@ def measure_kafka_pipeline(
     are removed after it; what is in a Redis or Cassandra stays, as those of a bench are its own (real_engines)."""
     messages = [Message(event.member_id.encode(), encode_event(event)) for event in dataset.events]
     bare, plain = [], []
-    working: dict[int, list[float]] = {count: [] for count in workers}
+    working: dict[int, list[Rate]] = {count: [] for count in workers}
     for number in range(rounds):
         bare.append(_rate_beside("bare", messages, settings, folder / f"bare-{number}"))
         for count in workers:
             rate = _rate_of_workers(count, dataset, messages, settings, folder / f"workers-{count}-{number}")
             working[count].append(rate)
         plain.append(_rate_beside("plain", messages[:PLAIN_EVENTS], settings, folder / f"plain-{number}"))
-    medians = {count: statistics.median(rates) for count, rates in working.items()}
-    return KafkaPipelineReport(len(messages), statistics.median(bare), statistics.median(plain), medians)
+    medians = {count: _median(rates) for count, rates in working.items()}
+    return KafkaPipelineReport(len(messages), _median(bare), _median(plain), medians)
+
+
+def _median(rates: Sequence[Rate]) -> Rate:
+    return Rate(*map(statistics.median, zip(*rates, strict=True)))
 
 
 @contextlib.contextmanager
@@ -113,7 +130,7 @@ def _own_places(settings: Settings) -> dict[str, str]:
     return places
 
 
-def _rate_beside(program: str, messages: Sequence[Message], settings: Settings, state: Path) -> float:
+def _rate_beside(program: str, messages: Sequence[Message], settings: Settings, state: Path) -> Rate:
     with _fresh_log(settings, state) as (own, log):
         url = urlsplit(own.log_url)
         topic, group = url.path[1:] + MEMBER_EVENTS, url.path[1:] + program
@@ -127,7 +144,7 @@ def _rate_beside(program: str, messages: Sequence[Message], settings: Settings, 
 
 def _rate_of_workers(
     count: int, dataset: Dataset, messages: Sequence[Message], settings: Settings, state: Path
-) -> float:
+) -> Rate:
     with _fresh_log(settings, state) as (own, log):
         engine = open_sql(own)
         publish_titles(engine, dataset.titles, time.time_ns() // 1_000_000 - 2 * GRACE_MS)
@@ -147,17 +164,27 @@ def _rate_of_workers(
 
 def _timed(
     processes: Sequence[subprocess.Popen[str]], log: EventLog, messages: Sequence[Message], work: Callable[[], None]
-) -> float:
-    """Return the events a second at which stopped processes work the messages off, once they are let go."""
+) -> Rate:
+    """Return the rate at which stopped processes work the messages off, once they are let go."""
     for process in processes:
         process.send_signal(signal.SIGSTOP)
     for first in range(0, len(messages), APPEND_BATCH):
         log.append(MEMBER_EVENTS, messages[first : first + APPEND_BATCH])
-    started = time.perf_counter()
+    started_s, cpu_s = time.perf_counter(), _cpu_s(processes)
     for process in processes:
         process.send_signal(signal.SIGCONT)
     work()
-    return len(messages) / (time.perf_counter() - started)
+    return Rate(len(messages) / (time.perf_counter() - started_s), len(messages) / (_cpu_s(processes) - cpu_s))
+
+
+def _cpu_s(processes: Sequence[subprocess.Popen[str]]) -> float:
+    """Return the processor time that processes have taken; nan where the system does not say."""
+    try:
+        texts = [Path(f"/proc/{process.pid}/stat").read_text() for process in processes]
+    except OSError:
+        return math.nan
+    user_and_system = [text.rpartition(")")[2].split()[11:13] for text in texts]
+    return sum(int(ticks) for pair in user_and_system for ticks in pair) / os.sysconf("SC_CLK_TCK")
 
 
 def _start_worker(settings: Settings, port: int) -> subprocess.Popen[str]:
