@@ -80,7 +80,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
         """Take over partitions, each from where the durable store ends: what it lacks is folded (again)."""
         places = list(partitions)
         self.revoked(places)
-        if self._marks.holds_any or self._partitions:
+        if self._holds_any:
             self._generation.check()
         else:
             self._generation.begin()
@@ -140,7 +140,8 @@ class FoldingAgent(ABC, Generic[HeldT]):
         Raises TryAgain when one is away: calling again goes on. Raises Fenced when the durable one has lost what it
         held, or a member was forgotten whose state has changed since: it is to be folded anew.
         """
-        self._generation.check()
+        if self._holds_any:  # one that waits for its first partition has begun nothing
+            self._generation.check()
         self._look_around()
         self._marks.check()
         if not self._unwritten:
@@ -155,6 +156,10 @@ class FoldingAgent(ABC, Generic[HeldT]):
     def close(self) -> None:
         """Write what is held, due or not."""
         self.write()
+
+    @property
+    def _holds_any(self) -> bool:
+        return self._marks.holds_any or bool(self._partitions)
 
     def _look_around(self) -> None:
         """See to the stores, whether or not there is anything to write."""
