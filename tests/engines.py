@@ -218,7 +218,7 @@ def _start(name: str) -> str:
 
 
 def _start_engine(name: str, folder: Path) -> str:
-    engines = Engines(folder / "shared", _shared_ports(folder), quick=True, jars=JARS)
+    engines = Engines(folder / "shared", _shared_ports(folder), quick=True, throwaway=True, jars=JARS)
     with quiet_clients():
         if name in CONTAINERS and docker_answers():
             container = run_container(name, engines.ports(name)[0])

@@ -37,7 +37,7 @@ hints_directory: "{data}/hints"
 cdc_raw_directory: "{data}/cdc_raw"
 # An acknowledged write is on the disk. `periodic`, the default, loses about the last 0.1 s at a kill -9, which a ring
 # makes up for from other nodes; here there are none, and an agent that lives on would not write those states again.
-commitlog_sync: batch
+{sync}
 commitlog_segment_size: 16MiB
 commitlog_total_space: 256MiB
 memtable_heap_space: 128MiB
@@ -62,6 +62,11 @@ request_timeout: 30s
 authenticator: AllowAllAuthenticator
 authorizer: AllowAllAuthorizer
 """
+
+SYNC: Final = "commitlog_sync: batch"
+NO_SYNC: Final = "commitlog_sync: periodic\ncommitlog_sync_period: 10s"
+UNSAFE: Final = ("-Dcassandra.unsafesystem=true", "-Dcassandra.test.flush_local_schema_changes=false")
+"""A change of the schema syncs nothing either, which is most of the time that it takes. None survives a kill."""
 
 LOGGING: Final = """\
 <configuration>
@@ -161,6 +166,7 @@ class Cassandra(Engine):
         place.conf.mkdir(parents=True, exist_ok=True)
         place.data.mkdir(parents=True, exist_ok=True)
         values = {"host": HOST, "port": port, "storage": storage, "ssl": ssl, "data": place.data}
+        values["sync"] = NO_SYNC if place.throwaway else SYNC
         (place.conf / "cassandra.yaml").write_text(SETTINGS.format(**values))
         level = "WARN" if place.quick else "INFO"
         (place.conf / "logback.xml").write_text(LOGGING.format(logs=place.logs, level=level))
@@ -171,7 +177,8 @@ class Cassandra(Engine):
         agent = next(classes.glob("jamm-*.jar"))  # measures what memtables hold
         heap = HEAP_MB // 2 if self.place.quick else HEAP_MB
         quick = ("-XX:TieredStopAtLevel=1",) if self.place.quick else ()
-        memory = (f"-Xms{heap // 2}m", f"-Xmx{heap}m", *quick)
+        unsafe = UNSAFE if self.place.throwaway else ()
+        memory = (f"-Xms{heap // 2}m", f"-Xmx{heap}m", *quick, *unsafe)
         storage = f"-Dcassandra.storagedir={self.place.data}"
         argv = (java() or "java", f"-javaagent:{agent}", *memory, *OPTIONS, storage, "-cp")
         classpath = f"{self.place.conf}:{classes}/*"

@@ -19,12 +19,16 @@ CONNECT_S: Final = 2.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where an engine keeps its things, and how it runs. quick: for tests, start fast and do not outlast the power."""
+    """Where an engine keeps its things, and how it runs.
+
+    quick: start fast, with less memory. throwaway: for tests that never kill it, sync nothing.
+    """
 
     folder: Path
     name: str
     base_port: int
     quick: bool
+    throwaway: bool
     jars: Path
 
     @property

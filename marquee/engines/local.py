@@ -18,7 +18,7 @@ from marquee.engines.cassandra import Cassandra
 from marquee.engines.engine import Engine, Place, is_open
 from marquee.engines.kafka import Kafka
 from marquee.engines.postgres import Postgres
-from marquee.engines.process import Started, family, is_frozen, is_running, kill, send, spawn, wait_for_end
+from marquee.engines.process import Started, family, is_frozen, is_running, kill, send, spawn, wait_for_end, wait_until
 from marquee.engines.redis import Redis, RedisCluster
 from marquee.engines.tail import last_lines, roll
 from streams.errors import FixRequest, TryAgain
@@ -37,6 +37,8 @@ STATE: Final = "state"
 OURS: Final = frozenset({MARKER, LOCK, "jars", STATE})
 """What a folder may hold before it is an engines folder."""
 LAST_LINES: Final = 12
+SIGNAL_S: Final = 10.0
+"""How long a signal may take to be heeded: a process that waits for the disk heeds none."""
 
 State = Literal["running", "frozen", "dead", "stopped"]
 
@@ -62,17 +64,23 @@ class Marker(msgspec.Struct, frozen=True):
 class Engines:
     """The engines of one folder. Several processes may use it at once; whoever started an engine, all can stop it.
 
-    base_port: for a new folder; one that has its ports keeps them. quick: see Place. jars: where Maven puts them; the
-    folder's own otherwise. FixRequest says why an engine cannot be started at all, TryAgain why it does not answer.
+    base_port: for a new folder; one that has its ports keeps them. quick, throwaway: see Place. jars: where Maven puts
+    them; the folder's own otherwise. FixRequest says why an engine cannot be started at all, TryAgain why it does not answer.
     """
 
     def __init__(
-        self, folder: Path, base_port: int | None = None, *, quick: bool = False, jars: Path | None = None
+        self,
+        folder: Path,
+        base_port: int | None = None,
+        *,
+        quick: bool = False,
+        throwaway: bool = False,
+        jars: Path | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.base_port = self._ports_of(base_port)
         self._jars = (jars or folder / "jars").absolute()
-        self._engines = {kind.name: kind(self._place(kind.name, quick)) for kind in KINDS}
+        self._engines = {kind.name: kind(self._place(kind.name, quick, throwaway)) for kind in KINDS}
 
     def url(self, name: str) -> str:
         """Return where clients find an engine, whether it runs or not."""
@@ -133,6 +141,7 @@ class Engines:
     def freeze(self, name: str) -> None:
         """Freeze an engine: its ports are open and nothing answers."""
         self._signal_family(name, signal.SIGSTOP)
+        wait_until(lambda: _state_of(list(self._records(name).values())) != "running", SIGNAL_S)
 
     def thaw(self, name: str) -> None:
         """Let a frozen engine go on."""
@@ -288,8 +297,8 @@ class Engines:
             )
         return kept
 
-    def _place(self, name: str, quick: bool) -> Place:
-        return Place(self.folder, name, self.base_port, quick, self._jars)
+    def _place(self, name: str, quick: bool, throwaway: bool) -> Place:
+        return Place(self.folder, name, self.base_port, quick, throwaway, self._jars)
 
     def _engine(self, name: str) -> Engine:
         try:

@@ -31,7 +31,7 @@ SETTINGS: Final[dict[str, str]] = {
     "log_min_messages": "log",
     "log_checkpoints": "off",
 }
-QUICK: Final[dict[str, str]] = {"fsync": "off", "full_page_writes": "off"}
+NO_SYNC: Final[dict[str, str]] = {"fsync": "off", "full_page_writes": "off"}
 
 
 class Postgres(Engine):
@@ -76,12 +76,12 @@ class Postgres(Engine):
         if user is not None:
             self._hand_over(data, user)
         options = ["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8"]
-        durable = ["--no-sync"] if self.place.quick else ["--data-checksums"]
+        durable = ["--no-sync"] if self.place.quick or self.place.throwaway else ["--data-checksums"]
         _run([str(_binary("initdb")), "--pgdata", str(data), *options, *durable], data, user)
 
     def processes(self) -> dict[str, Command]:
         """Return the server."""
-        settings = {**SETTINGS, **(QUICK if self.place.quick else {}), "port": str(self.ports[0])}
+        settings = {**SETTINGS, **(NO_SYNC if self.place.throwaway else {}), "port": str(self.ports[0])}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         argv = (str(_binary("postgres")), "-D", str(self.place.data), *options)
         return {self.name: Command(argv, self.place.data, user=_user())}

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -136,8 +136,13 @@ def works_in(folder: Path) -> bool:
 
 def wait_for_end(processes: Sequence[Started], within_s: float) -> bool:
     """Return whether all of these have ended within so many seconds."""
+    return wait_until(lambda: not any(map(is_running, processes)), within_s)
+
+
+def wait_until(condition: Callable[[], bool], within_s: float) -> bool:
+    """Return whether a condition came to hold within so many seconds."""
     deadline_s = time.monotonic() + within_s
-    while any(is_running(process) for process in processes):
+    while not condition():
         if time.monotonic() > deadline_s:
             return False
         time.sleep(POLL_S)

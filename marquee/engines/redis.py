@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from marquee.engines.engine import HOST, Engine
+from marquee.engines.engine import HOST, Engine, Place
 from marquee.engines.process import Command
 from streams.errors import TryAgain
 
@@ -25,7 +25,7 @@ dir "{data}"
 # An acknowledged write is on the disk. `everysec` loses, at a kill -9, what was acknowledged while a sync went on: an
 # agent that lives on would not write those states again. It costs writes a sync each, and reads little: see the docs.
 appendonly yes
-appendfsync always
+appendfsync {sync}
 save ""
 maxmemory 1gb
 # only what expires may go, the soonest first: cached pages; states never do
@@ -67,7 +67,7 @@ class Redis(Engine):
 
     def prepare(self) -> None:
         """Write the settings."""
-        _write(self.place.conf / "redis.conf", self.place.data, self.ports[0])
+        _write(self.place, self.place.conf / "redis.conf", self.place.data, self.ports[0])
 
     def processes(self) -> dict[str, Command]:
         """Return the server."""
@@ -103,7 +103,7 @@ class RedisCluster(Engine):
         """Write each node's settings."""
         for number in range(NODES):
             node = NODE_SETTINGS.format(bus=self.ports[NODES + number])
-            _write(self._conf(number), self._data(number), self.ports[number], node)
+            _write(self.place, self._conf(number), self._data(number), self.ports[number], node)
 
     def processes(self) -> dict[str, Command]:
         """Return the nodes."""
@@ -140,10 +140,10 @@ def _missing() -> str | None:
     return None if shutil.which("redis-server") else "redis-server is missing (Debian: apt install redis-server)"
 
 
-def _write(conf: Path, data: Path, port: int, more: str = "") -> None:
+def _write(place: Place, conf: Path, data: Path, port: int, more: str = "") -> None:
     conf.parent.mkdir(parents=True, exist_ok=True)
     data.mkdir(parents=True, exist_ok=True)
-    conf.write_text(SETTINGS.format(host=HOST, port=port, data=data) + more)
+    conf.write_text(SETTINGS.format(host=HOST, port=port, data=data, sync="no" if place.throwaway else "always") + more)
 
 
 def _server(conf: Path, data: Path) -> Command:
