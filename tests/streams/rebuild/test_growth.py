@@ -10,9 +10,10 @@ import pytest
 from streams.agents.feature_agent import FeatureAgent
 from streams.agents.protocol import NotYet
 from streams.catalogue import Catalogue
+from streams.errors import TryAgain
 from streams.event_log.epochs import read_epochs
 from streams.event_log.open import open_event_log
-from streams.event_log.protocol import EventLog, Message
+from streams.event_log.protocol import EventLog, Message, TopicPartition
 from streams.events import Event, encode_event
 from streams.features.member import MEMBER, history
 from streams.partitioner import partition_for
@@ -150,9 +151,7 @@ def test_an_agent_waits_at_the_boundary_for_partitions_that_others_fold(settings
     assert len(history(member)) == len({messages([one])[0].value for one in events})
 
 
-def _places(log: EventLog) -> list:  # type: ignore[type-arg]
-    from streams.event_log.protocol import TopicPartition
-
+def _places(log: EventLog) -> list[TopicPartition]:
     return [TopicPartition(MEMBER_EVENTS, partition) for partition in range(log.partition_count(MEMBER_EVENTS))]
 
 
@@ -179,3 +178,31 @@ def test_a_key_that_comes_back_to_a_partition_is_not_folded_into_what_was_held_o
     expected = offline(settings, log).packed()
     assert hot.states["member"] == durable.states["member"] == expected["member"]
     assert hot.states["title"] == expected["title"]
+
+
+def test_a_misplaced_record_that_a_dying_agent_has_forwarded_is_forwarded_again_and_counts_once(
+    settings: Settings, log: EventLog
+) -> None:
+    log.append(MEMBER_EVENTS, [misplaced("m1", 2, 0)])
+    [batch] = list(read_epochs(log, MEMBER_EVENTS))
+    hot, durable = MemoryStore(), MemoryStore()
+    dying = agent_over(log, hot, durable)
+    durable.away = TryAgain("dying")
+    with pytest.raises(TryAgain):
+        dying.process(batch)
+    dying.process(batch)
+    assert sum(len(batch.records) for batch in read_epochs(log, MEMBER_EVENTS)) == 2, "an agent forwards once"
+    durable.away = None
+    agent = agent_over(log, hot, durable)
+    agent.assigned(_places(log))
+    agent.process(batch)
+    for copies in list(read_epochs(log, MEMBER_EVENTS)):
+        agent.process(copies)
+    agent.write()
+
+    assert len(history(MEMBER.unpack(hot.states["member"][b"m1"]))) == 1
+    assert len(durable.rows) == 1
+    publish(settings)
+    expected = offline(settings, log)
+    assert expected.misplaced == 1
+    assert expected.packed()["member"] == hot.states["member"]

@@ -21,6 +21,8 @@ from tests.streams.rebuild.test_growth import (
 )
 from tests.streams.rebuild.test_rebuild import (
     open_again,
+)
+from tests.streams.rebuild.test_rebuild import (
     test_a_rebuild_beside_live_agents_ends_as_the_replay_says_and_the_old_states_are_deleted as test_rebuild_on_real_engines,  # noqa: F401,E501
 )
 from tests.streams.stores.cassandra_places import own_keyspace
