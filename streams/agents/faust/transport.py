@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from aiokafka.errors import CommitFailedError, IllegalStateError, InvalidSessionTimeoutError, KafkaError
 from aiokafka.errors import RebalanceInProgressError as Rebalancing
@@ -72,12 +72,15 @@ class BatchThread(driver.AIOKafkaConsumerThread):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """A rebalance begins."""
         self._known_membership().on_partitions_revoked(revoked)
-        await super().on_partitions_revoked(revoked)
+        await self._tell_faust(super().on_partitions_revoked(revoked))
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """A rebalance is over."""
         self._known_membership().on_partitions_assigned({KafkaPartition(*at) for at in assigned})
-        await super().on_partitions_assigned(assigned, generation_id)
+        await self._tell_faust(super().on_partitions_assigned(assigned, generation_id))
+
+    def close(self) -> None:
+        """Do nothing in a rebalance that meets the stop: stopping closes the client, in the loop that it lives in."""
 
     # What the reader asks for
 
@@ -149,6 +152,18 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         return self._membership.positions.copy() if self._membership is not None else {}
 
     # Leaves
+
+    async def _tell_faust(self, told: Coroutine[Any, Any, None]) -> None:
+        """Have Faust's own loop take in a rebalance. Once the app stops it may listen no more: it is not waited for."""
+        telling = asyncio.ensure_future(told)
+        stopping = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait((telling, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if telling.done():
+                telling.result()
+        finally:
+            telling.cancel()
+            stopping.cancel()
 
     def _known_membership(self) -> Membership:
         if self._membership is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from streams.event_log.kafka.config import config_of
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings
 from tests.streams.agents.faust_members import FaustLog
-from tests.streams.event_log.contract import PARTITIONS, EventLogContract
+from tests.streams.event_log.contract import PARTITIONS, EventLogContract, settle
 from tests.streams.event_log.kafka_topics import own_prefix
 
 _numbers = itertools.count(1)
@@ -64,3 +65,12 @@ CONTRACT = (
 @pytest.mark.parametrize("test", CONTRACT, ids=lambda test: test.__name__.removeprefix("test_"))
 def test_a_faust_consumer(test: object, log: EventLog) -> None:
     test(EventLogContract(), log)  # type: ignore[operator]
+
+
+def test_members_that_stop_in_the_middle_of_a_rebalance_stop_at_once(log: EventLog) -> None:
+    members = [log.consumer("group", [EventLogContract.topic]) for _ in range(4)]
+    settle(members, lambda: sum(len(member.assignment()) for member in members) == PARTITIONS)
+    started = time.monotonic()
+    for member in members:
+        member.close()
+    assert time.monotonic() - started < 20.0  # Faust would give up on its consumer's thread after 60
