@@ -38,7 +38,8 @@ class FaustReader:
         self._thread = thread
         self._log = log
         self._group = group
-        self._batches = BatchReader(log, list(topics))
+        self._topics = frozenset(topics)
+        self._batches = BatchReader(log, list(self._topics))
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._has_begun = self._is_closed = False
 
@@ -82,6 +83,8 @@ class FaustReader:
     def _begin(self) -> None:
         if not self._has_begun:
             self._call("tell its topics", self._batches.begin())
+            if missing := self._topics - self._batches.views.keys():
+                raise TryAgain(f"{', '.join(sorted(missing))}: the event log has no such topic yet")
             self._call("be joined", self._thread.begin())
             self._has_begun = True
 

@@ -59,6 +59,8 @@ class KafkaLog:
         self._record_bytes = 1024.0
         """The size of records as read of late: reads ask for about as many bytes as they have use for."""
         self._members: WeakSet[Member] = WeakSet()
+        self._pending: dict[str, int] = {}
+        """Topics that were to be created while the cluster was away, and how many partitions each is to have."""
         self._cluster, self._appender = self._thread.run(self._made())
         self._book = EpochBook(self._cluster, config, self._appender.append_one)
 
@@ -69,6 +71,7 @@ class KafkaLog:
             raise FixRequest("partitions", f"must be 1 to {MAX_PARTITIONS}, not {partitions}")
         if topic == EPOCH_TOPIC:
             raise FixRequest("topic", f"{topic!r} is Marquee's own")
+        self._pending[topic] = partitions
         self._do("create a topic", self._create(topic, partitions))
 
     def partition_count(self, topic: str) -> int:
@@ -181,7 +184,7 @@ class KafkaLog:
 
         async def look() -> dict[str, TopicView]:
             with told("be asked"):
-                return await self._book.views(topics)
+                return await self._found(topics)
 
         return self._thread.submit(look())
 
@@ -202,6 +205,14 @@ class KafkaLog:
     async def _made(self) -> tuple[Cluster, Appender]:
         return Cluster(self._config), Appender(self._config)
 
+    async def _found(self, topics: Sequence[str]) -> dict[str, TopicView]:
+        """Return the topics that there are, once those have been created whose turn it is."""
+        found = await self._book.views(topics)
+        pending = [topic for topic in topics if topic not in found and topic in self._pending]
+        for topic in pending:
+            await self._create(topic, self._pending[topic])
+        return await self._book.views(topics) if pending else found
+
     async def _create(self, topic: str, partitions: int) -> None:
         name = self.prefix + topic
         configs = self._config.topic_configs(topic, partitions)
@@ -221,6 +232,7 @@ class KafkaLog:
         if view is None:
             raise TryAgain(f"{topic} was deleted meanwhile")
         self._views[topic] = (time.monotonic(), view)
+        self._pending.pop(topic, None)
         if view.epochs[-1].partitions != partitions:
             raise FixRequest(
                 "partitions", f"topic {topic} has {view.epochs[-1].partitions}; `grow_topic` gives it more"
@@ -276,7 +288,7 @@ class KafkaLog:
 
     def _look(self, topic: str) -> TopicView:
         """Look a topic up anew. Raises FixRequest if there is none."""
-        view = self._do("be asked", self._book.views([topic])).get(topic)
+        view = self._do("be asked", self._found([topic])).get(topic)
         if view is None:
             self._views.pop(topic, None)
             raise FixRequest("topic", f"there is no topic {topic!r}")
