@@ -25,9 +25,10 @@ from streams.catalogue import GRACE_MS, publish_titles, read_catalogue
 from streams.errors import MarqueeError
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog, TopicPartition
+from streams.features.replay import feature_versions
 from streams.importers.dataset import Dataset
 from streams.settings import Settings
-from streams.stores.open import open_durable, open_hot
+from streams.stores.serving import open_serving_stores
 from streams.stores.sql import open_sql
 
 STARTED: Final = ("serve", "features-1", "sink-1", "producer")
@@ -181,7 +182,7 @@ def _lag(log: EventLog) -> dict[str, int]:
 
 
 def _compare(settings: Settings) -> Comparison:
-    log, hot, durable = open_event_log(settings), open_hot(settings), open_durable(settings)
+    log, (hot, durable) = open_event_log(settings), open_serving_stores(settings, feature_versions())
     try:
         catalogue = read_catalogue(open_sql(settings))
         return compare(log, catalogue, hot, durable, settings.path_of(settings.warehouse_url))
