@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal
@@ -16,6 +14,9 @@ import msgspec
 
 from marquee.engines.cassandra import Cassandra
 from marquee.engines.engine import Engine, Place, is_open
+from marquee.engines.folder import DEFAULT_FOLDER as DEFAULT_FOLDER
+from marquee.engines.folder import DEFAULT_PORT as DEFAULT_PORT
+from marquee.engines.folder import STATE, EnginesFolder
 from marquee.engines.kafka import Kafka
 from marquee.engines.postgres import Postgres
 from marquee.engines.process import Started, family, is_frozen, is_running, kill, send, spawn, wait_for_end, wait_until
@@ -23,19 +24,10 @@ from marquee.engines.redis import Redis, RedisCluster
 from marquee.engines.tail import last_lines, roll
 from streams.errors import FixRequest, TryAgain
 
-DEFAULT_FOLDER: Final = Path(".marquee-engines")
-DEFAULT_PORT: Final = 21_000
-"""Below the ports that systems give to outgoing connections. An engine listens here plus the end of its usual port."""
 KINDS: Final[tuple[type[Engine], ...]] = (Kafka, Cassandra, Redis, Postgres, RedisCluster)
 PLATFORM: Final = ("kafka", "cassandra", "redis", "postgres")
 """What a platform runs on."""
 POLL_S: Final = 0.1
-MARKER: Final = "marquee-engines.json"
-LOCK: Final = "engines.lock"
-STATE: Final = "state"
-"""The state folder of a platform that `make run ENGINES=real` runs: it goes with the data that it belongs to."""
-OURS: Final = frozenset({MARKER, LOCK, "jars", STATE})
-"""What a folder may hold before it is an engines folder."""
 LAST_LINES: Final = 12
 SIGNAL_S: Final = 10.0
 """How long a signal may take to be heeded: a process that waits for the disk heeds none."""
@@ -55,17 +47,11 @@ class EngineStatus(msgspec.Struct, frozen=True):
     last_lines: list[str] = []
 
 
-class Marker(msgspec.Struct, frozen=True):
-    """What makes a folder an engines folder."""
-
-    base_port: int
-
-
 class Engines:
     """The engines of one folder. Several processes may use it at once; whoever started an engine, all can stop it.
 
     base_port: for a new folder; one that has its ports keeps them. quick, throwaway: see Place. jars: where Maven puts
-    them; the folder's own otherwise. FixRequest says why an engine cannot be started at all, TryAgain why it does not answer.
+    them; the folder's own otherwise. FixRequest says why an engine cannot be started at all, TryAgain why it is silent.
     """
 
     def __init__(
@@ -78,7 +64,8 @@ class Engines:
         jars: Path | None = None,
     ) -> None:
         self.folder = folder.absolute()
-        self.base_port = self._ports_of(base_port)
+        self._files = EnginesFolder(self.folder, base_port)
+        self.base_port = self._files.base_port
         self._jars = (jars or folder / "jars").absolute()
         self._engines = {kind.name: kind(self._place(kind.name, quick, throwaway)) for kind in KINDS}
 
@@ -119,10 +106,10 @@ class Engines:
     def stop(self, name: str) -> bool:
         """Stop an engine cleanly, or kill it when that takes too long; return whether it ended by itself."""
         engine, clean = self._engine(name), True
-        if not self._records(name):
+        if not self._files.records(name):
             return clean
-        with self._lock(name):
-            records = self._records(name)
+        with self._files.lock(name):
+            records = self._files.records(name)
             for started in records.values():
                 send(started, signal.SIGCONT)
                 send(started, engine.stop_signal)
@@ -130,18 +117,18 @@ class Engines:
                 if not wait_for_end([started], engine.stop_s):
                     kill(started)
                     clean = False
-                self._record(process).unlink(missing_ok=True)
+                self._files.record(process).unlink(missing_ok=True)
         return clean
 
     def kill(self, name: str) -> None:
         """End an engine and all its children as the kernel does, at once; its data stay. Status calls it dead."""
-        for started in self._records(name).values():
+        for started in self._files.records(name).values():
             kill(started)
 
     def freeze(self, name: str) -> None:
         """Freeze an engine: its ports are open and nothing answers."""
         self._signal_family(name, signal.SIGSTOP)
-        wait_until(lambda: _state_of(list(self._records(name).values())) != "running", SIGNAL_S)
+        wait_until(lambda: _state_of(list(self._files.records(name).values())) != "running", SIGNAL_S)
 
     def thaw(self, name: str) -> None:
         """Let a frozen engine go on."""
@@ -152,7 +139,7 @@ class Engines:
         engine, error = self._engine(name), ""
         deadline_s = time.monotonic() + engine.ready_s
         while time.monotonic() < deadline_s:
-            if not all(is_running(started) for started in self._records(name).values()):
+            if not all(is_running(started) for started in self._files.records(name).values()):
                 raise TryAgain(f"{name} ended as it started: " + " | ".join(self._last_lines(name)[-3:]))
             try:
                 engine.check()
@@ -169,7 +156,7 @@ class Engines:
 
     def running(self) -> list[str]:
         """Return the names of the engines that run (or are frozen)."""
-        return [name for name in self._engines if any(map(is_running, self._records(name).values()))]
+        return [name for name in self._engines if any(map(is_running, self._files.records(name).values()))]
 
     def wipe(self) -> None:
         """Remove the data of all engines and the state of the platform on them. Raises FixRequest while one runs."""
@@ -180,8 +167,8 @@ class Engines:
 
     def _spawn(self, name: str, wipe: bool) -> None:
         engine = self._engine(name)
-        with self._lock(name):
-            if any(is_running(started) for started in self._records(name).values()):
+        with self._files.lock(name):
+            if any(is_running(started) for started in self._files.records(name).values()):
                 if wipe:
                     raise FixRequest(name, "stop it before its data are removed")
                 return
@@ -196,12 +183,12 @@ class Engines:
             engine.place.logs.mkdir(parents=True, exist_ok=True)
             engine.prepare()
             for process, command in engine.processes().items():
-                output = self._output(process)
+                output = self._files.output(process)
                 roll(output)
-                self._keep(process, spawn(command, output))
+                self._files.keep(process, spawn(command, output))
 
     def _status(self, name: str, ask: bool) -> EngineStatus:
-        engine, records = self._engine(name), self._records(name)
+        engine, records = self._engine(name), self._files.records(name)
         state = _state_of(list(records.values()))
         answers = None
         if ask and state == "running":
@@ -221,7 +208,7 @@ class Engines:
         )
 
     def _signal_family(self, name: str, number: signal.Signals) -> None:
-        for started in self._records(name).values():
+        for started in self._files.records(name).values():
             for each in family(started):
                 send(each, number)
 
@@ -230,72 +217,8 @@ class Engines:
 
     def _logs_of(self, name: str) -> list[Path]:
         engine = self._engine(name)
-        outputs = [self._output(process) for process in self._processes(name)]
+        outputs = [self._files.output(process) for process in self._files.processes(name)]
         return [*engine.own_logs(), *outputs]
-
-    def _processes(self, name: str) -> list[str]:
-        return sorted(path.stem for path in self._run.glob("*.json") if _belongs(path.stem, name))
-
-    def _records(self, name: str) -> dict[str, Started]:
-        self._engine(name)
-        found = {}
-        for process in self._processes(name):
-            with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-                found[process] = msgspec.json.decode(self._record(process).read_bytes(), type=Started)
-        return found
-
-    def _keep(self, process: str, started: Started) -> None:
-        temporary = self._record(process).with_suffix(".partial")
-        temporary.write_bytes(msgspec.json.encode(started))
-        temporary.replace(self._record(process))
-
-    def _record(self, process: str) -> Path:
-        return self._run / f"{process}.json"
-
-    def _output(self, process: str) -> Path:
-        return self.folder / "logs" / f"{process}.out"
-
-    @property
-    def _run(self) -> Path:
-        return self.folder / "run"
-
-    @contextlib.contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        """Hold an engine alone, among the threads and processes that start and stop engines of this folder."""
-        self._check_folder()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self._claim()
-        self._run.mkdir(exist_ok=True)
-        with (self._run / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _claim(self) -> None:
-        """Make this an engines folder, with the lock held."""
-        if not (self.folder / MARKER).exists():
-            (self.folder / MARKER).write_bytes(msgspec.json.encode(Marker(self.base_port)))
-
-    def _check_folder(self) -> None:
-        """Raise FixRequest if the folder is not an engines folder but holds things."""
-        if not self.folder.is_dir() or (self.folder / MARKER).exists():
-            return
-        found = {entry.name for entry in self.folder.iterdir()}
-        if LOCK not in found and found - OURS:
-            raise FixRequest(str(self.folder), "it holds other things; choose another folder with ENGINES_FOLDER=path")
-
-    def _ports_of(self, base_port: int | None) -> int:
-        try:
-            kept = msgspec.json.decode((self.folder / MARKER).read_bytes(), type=Marker).base_port
-        except (FileNotFoundError, msgspec.DecodeError):
-            return base_port or DEFAULT_PORT
-        if base_port is not None and base_port != kept:
-            raise FixRequest(
-                "ENGINES_PORT",
-                f"the engines of {self.folder} listen from {kept} on; choose another ENGINES_FOLDER=path",
-            )
-        return kept
 
     def _place(self, name: str, quick: bool, throwaway: bool) -> Place:
         return Place(self.folder, name, self.base_port, quick, throwaway, self._jars)
@@ -305,11 +228,6 @@ class Engines:
             return self._engines[name]
         except KeyError:
             raise FixRequest(name, f"there is no such engine; there are {', '.join(self._engines)}") from None
-
-
-def _belongs(process: str, name: str) -> bool:
-    number = process.removeprefix(f"{name}-")
-    return process == name or (number != process and number.isdigit())
 
 
 def _state_of(processes: Sequence[Started]) -> State:
