@@ -196,6 +196,12 @@ class Feeding:
     def _end_in_warehouse(self, epoch: int, partition: int, ranges: Sequence[tuple[int, int]]) -> int:
         """Return the offset up to which an epoch of a partition is to come from the warehouse, which has all of it."""
         begin, start = self._next[partition], self._log.start_offset(self._topic, partition)
+        if ranges and ranges[-1][1] >= self._log.end_offset(self._topic, partition):
+            raise FixRequest(
+                "log",
+                f"the warehouse has records of {self._topic}/{partition} in epoch {epoch} that the log never had: it"
+                " was made anew in an epoch that it had before; delete the topic and make it again, in a higher one",
+            )
         epochs = self._log.epochs(self._topic)
         following = next((one for one in epochs if one.epoch > epoch), None)
         limit = start if following is None else min(start, following.starts[partition])

@@ -284,3 +284,16 @@ def test_an_open_log_is_all_that_a_new_platform_needs(settings: Settings) -> Non
         done = rebuild(engines, BOTH, settle_s=0)
         assert done.fed["features"].from_log == 0
         assert is_serving(engines, 2)
+
+
+def test_a_log_that_begins_again_in_an_epoch_that_the_warehouse_knows_is_refused(
+    engines: Engines, settings: Settings
+) -> None:
+    fill(engines.log, 0, 100)
+    with workers(settings, 1):
+        wait_for(lambda: caught_up(engines.log))
+    lost = settings.model_copy(update={"log_url": "embedded:other-log"})
+    with contextlib.ExitStack() as stack:
+        again = open_engines(lost, stack)
+        with pytest.raises(FixRequest, match="that the log never had"):
+            rebuild(again, BOTH, settle_s=0)
