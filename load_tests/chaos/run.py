@@ -45,6 +45,7 @@ class ChaosReport:
     faults: Counter[str]
     comparison: Comparison
     answers: Counter[str]
+    degraded: Counter[str]
     cut: int
     unanswered: int
     failed: Counter[int]
@@ -91,6 +92,7 @@ def run_chaos(ground: Ground, faults: int, seed: int, say: Callable[[str], None]
         struck,
         _compare(ground.settings),
         visitor.answers,
+        visitor.degraded,
         visitor.cut,
         visitor.unanswered,
         visitor.failed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 import urllib.error
@@ -23,7 +24,7 @@ STEPS: Final = frozenset({"fresh", "stale", "precomputed", "popular"})
 class Visitor(threading.Thread):
     """Asks for the homepages of `members` in turn until told to stop; counts what came.
 
-    answers: by ladder step. cut: requests whose connection broke because the process that had them was killed; each is
+    answers: by ladder step. degraded: by the reason given, its first words. cut: requests whose connection broke because the process that had them was killed; each is
     asked once more, as any client would. unanswered: those that got nothing the second time either. failed: answered,
     but not 200. untrue: answers that say something of themselves that is not so.
     """
@@ -31,6 +32,7 @@ class Visitor(threading.Thread):
     def __init__(self, url: str, members: Sequence[str], seed: int) -> None:
         super().__init__(daemon=True)
         self.answers: Counter[str] = Counter()
+        self.degraded: Counter[str] = Counter()
         self.cut = 0
         self.unanswered = 0
         self.failed: Counter[int] = Counter()
@@ -70,6 +72,8 @@ class Visitor(threading.Thread):
     def _take(self, member: str, page: Mapping[str, Any]) -> None:
         served = page["served"]
         self.answers[served["step"]] += 1
+        if served["degraded"]:
+            self.degraded[re.split(r"[(:]", served["degraded"])[0].strip()] += 1
         wrong = find_untruth(member, page)
         if wrong and len(self.untrue) < MAX_UNTRUE:
             self.untrue.append(f"{member}: {wrong}: {served}")
