@@ -40,6 +40,7 @@ def main(
 def _table(report: ChaosReport) -> Table:
     comparison = report.comparison
     table = Table(title="After the chaos", title_justify="left", show_header=False)
+    reasons = ", ".join(f"{why} {count:,}" for why, count in report.degraded.most_common())
     rows = {
         "faults": ", ".join(f"{name} {count}" for name, count in report.faults.most_common()) or "none",
         "records in the log": f"{comparison.records:,} ({comparison.duplicates:,} duplicates)",
@@ -48,7 +49,7 @@ def _table(report: ChaosReport) -> Table:
         "history rows / distinct events": f"{comparison.history_rows:,} / {comparison.distinct_events:,}",
         "warehouse rows / records": f"{comparison.warehouse_rows:,} / {comparison.records:,}",
         "homepages": ", ".join(f"{count:,} {step}" for step, count in report.answers.most_common()),
-        "reasons for lower steps": ", ".join(f"{why} {count:,}" for why, count in report.degraded.most_common()) or "none",
+        "their reasons": reasons or "none",
         "homepages not 200": ", ".join(f"{count} x {code}" for code, count in report.failed.items()) or "none",
         "asked twice (serving was killed with the request)": str(report.cut),
         "not answered": str(report.unanswered),

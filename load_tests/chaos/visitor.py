@@ -24,9 +24,10 @@ STEPS: Final = frozenset({"fresh", "stale", "precomputed", "popular"})
 class Visitor(threading.Thread):
     """Asks for the homepages of `members` in turn until told to stop; counts what came.
 
-    answers: by ladder step. degraded: by the reason given, its first words. cut: requests whose connection broke because the process that had them was killed; each is
-    asked once more, as any client would. unanswered: those that got nothing the second time either. failed: answered,
-    but not 200. untrue: answers that say something of themselves that is not so.
+    answers: by ladder step. degraded: by the first words of the reason given. cut: requests whose connection broke
+    because the process that had them was killed; each is asked once more, as any client would. unanswered: those that
+    got nothing the second time either. failed: answered, but not 200. untrue: answers that say something of themselves
+    that is not so.
     """
 
     def __init__(self, url: str, members: Sequence[str], seed: int) -> None:
