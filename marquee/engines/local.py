@@ -122,7 +122,7 @@ class Engines:
 
     def kill(self, name: str) -> None:
         """End an engine and all its children as the kernel does, at once; its data stay. Status calls it dead."""
-        for started in self._files.records(name).values():
+        for started in self._files.records(self._engine(name).name).values():
             kill(started)
 
     def freeze(self, name: str) -> None:
@@ -208,7 +208,7 @@ class Engines:
         )
 
     def _signal_family(self, name: str, number: signal.Signals) -> None:
-        for started in self._files.records(name).values():
+        for started in self._files.records(self._engine(name).name).values():
             for each in family(started):
                 send(each, number)
 

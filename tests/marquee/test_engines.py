@@ -237,3 +237,9 @@ def test_a_state_folder_of_real_engines_is_claimed_and_emptied(tmp_path: Path) -
     folder.claim()
     (folder.path / "warehouse").mkdir()
     assert folder.empty() == []
+
+
+def test_an_engine_that_there_is_not_is_said_and_not_passed_over(engines: Engines) -> None:
+    for act in (engines.start, engines.stop, engines.kill, engines.freeze, engines.thaw):
+        with pytest.raises(FixRequest, match="there is no such engine"):
+            act("kafak")
