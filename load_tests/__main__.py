@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,9 +64,9 @@ def _environment(engines: EngineKind, console: Console) -> Iterator[dict[str, st
     if engines == "embedded":
         yield {}
         return
-    with tempfile.TemporaryDirectory(prefix="marquee-engines-") as folder, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         with console.status("starting Kafka, Cassandra, Redis and PostgreSQL"):
-            started = stack.enter_context(real_engines(Path(folder) / "engines"))
+            started = stack.enter_context(real_engines())
         yield started.environment()
 
 

@@ -1,7 +1,9 @@
-"""Real engines of a run's own: started in its folder, at ports that nobody uses, and stopped after it."""
+"""Real engines of a run's own: started in a folder of theirs, at ports that nobody uses, and stopped after it."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,23 +17,28 @@ from streams.errors import FixRequest
 EngineKind = Literal["embedded", "real"]
 """On which engines something is measured."""
 
+PASSABLE: Final = 0o711
+"""PostgreSQL does not run as root, so another user must get through to its data."""
+
 PORTS: Final = range(22_000, 29_000, 1_000)
 """None of these is the default of `make engines-up`, so that a platform may run beside."""
 
 
 @contextmanager
-def real_engines(folder: Path, jars: Path | None = None) -> Iterator[Engines]:
+def real_engines(jars: Path | None = None) -> Iterator[Engines]:
     """Yield Kafka, Cassandra, Redis and PostgreSQL that answer. jars: where Maven puts them, to be used again.
 
     Raises FixRequest if this machine cannot run one, TryAgain if one does not come up.
     """
-    engines = _unused(folder, jars or DEFAULT_FOLDER / "jars")
-    try:
-        engines.start_all(PLATFORM)
-        yield engines
-    finally:
-        for name in PLATFORM:
-            engines.stop(name)
+    with tempfile.TemporaryDirectory(prefix="marquee-engines-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, PASSABLE)
+        engines = _unused(Path(folder) / "engines", jars or DEFAULT_FOLDER / "jars")
+        try:
+            engines.start_all(PLATFORM)
+            yield engines
+        finally:
+            for name in PLATFORM:
+                engines.stop(name)
 
 
 def as_settings(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -44,11 +44,11 @@ def embedded_ground(state: Path) -> Ground:
 
 
 @contextlib.contextmanager
-def real_ground(folder: Path, jars: Path | None = None) -> Iterator[Ground]:
-    """Yield the ground of real engines, started for this run in a folder; see `real_engines`."""
-    with real_engines(folder / "engines", jars) as engines:
+def real_ground(state: Path, jars: Path | None = None) -> Iterator[Ground]:
+    """Yield the ground of real engines, started for this run; see `real_engines`."""
+    with real_engines(jars) as engines:
         urls = as_settings(engines.environment())
-        settings = Settings.model_validate({"state": folder / "state", "session_timeout_ms": 6_000, **urls})
+        settings = Settings.model_validate({"state": state, "session_timeout_ms": 6_000, **urls})
 
         def field_of(fleet: Fleet, rng: random.Random) -> Field:
             return Field(fleet, rng, _session_s(settings), lambda: _flush(settings), engines)
