@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from streams import metrics
 from streams.errors import MarqueeError
+from streams.stores.generations import GenerationalDurableStore, GenerationalStore
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
 from streams.stores.refill import refill
 
@@ -51,15 +53,22 @@ class HotStoreWatch:
     def look(self) -> None:
         """Begin to refill if the hot store is a new one and no refill is under way. Raises TryAgain when it is away."""
         if self._hot.get(MARKER_KIND, [self._marker.key])[0] is None and not self._busy.locked():
-            self._run(self._refill)
+            hot, durable = self._hot, self._durable
+            self._run(
+                partial(  # in the generation of now: states of one must not get into another that serves meanwhile
+                    self._refill,
+                    hot.as_of_now() if isinstance(hot, GenerationalStore) else hot,
+                    durable.as_of_now() if isinstance(durable, GenerationalDurableStore) else durable,
+                )
+            )
 
-    def _refill(self) -> None:
+    def _refill(self, hot: StateStore, durable: DurableStore) -> None:
         if not self._busy.acquire(blocking=False):
             return
         metrics.REFILLING.inc()
         try:
-            count = refill(self._durable, self._hot, self._kinds)
-            self._hot.put(MARKER_KIND, [self._marker])
+            count = refill(durable, hot, self._kinds)
+            hot.put(MARKER_KIND, [self._marker])
             metrics.REFILLS.labels("done" if count else "nothing").inc()
             metrics.REFILLED_STATES.inc(count)
             if count:

@@ -79,19 +79,19 @@ class StateStores:
             return self._rebuild(view, key, position)
 
     def deleted_at(self, view: View, keys: Sequence[bytes]) -> list[int]:
-        """Return for each key the position of the hot store's tombstone, NOTHING where it holds none."""
-        deleted_at = [NOTHING] * len(keys)
-        absent = [place for place, value in enumerate(self._hot.get(view.name, keys)) if value is None]
+        """Return for each key the position of its tombstone, NOTHING where there is none; the durable store tells where
+        the hot one has nothing, since that may have been lost with its tombstones."""
+        versions = self._hot.versions(view.name, keys)
+        absent = [place for place, version in enumerate(versions) if not version]
         if absent:
-            found = self._hot.positions(view.name, [keys[place] for place in absent])
-            for place, position in zip(absent, found, strict=True):
-                deleted_at[place] = position
-        return deleted_at
+            found = self._durable.versions(view.name, [keys[place] for place in absent])
+            for place, version in zip(absent, found, strict=True):
+                versions[place] = version
+        return [version >> 1 if version & 1 else NOTHING for version in versions]
 
     def covered(self, view: View, keys: Sequence[bytes]) -> list[int]:
         """Return for each key up to which position the durable store has all of an entity, or it was deleted."""
-        versions = self._hot.versions(view.name, keys)
-        deleted_at = (version >> 1 if version & 1 else NOTHING for version in versions)
+        deleted_at = (version >> 1 if version & 1 else NOTHING for version in self._hot.versions(view.name, keys))
         return list(map(max, self._durable.positions(view.name, keys), deleted_at))
 
     def put(self, view: View, entries: Sequence[StateEntry]) -> list[bool]:

@@ -151,9 +151,17 @@ class GenerationalStore(Generic[StoreT]):
         """See StateStore."""
         self._store.close()
 
+    def as_of_now(self) -> GenerationalStore[StoreT]:
+        """Return the store with the names of now, for work that must not go over from one generation to another."""
+        return GenerationalStore(self._store, Names(self._names.of))
+
 
 class GenerationalDurableStore(GenerationalStore[DurableStore]):
     """A DurableStore likewise; histories and profiles are the same in all generations."""
+
+    def as_of_now(self) -> GenerationalDurableStore:
+        """See GenerationalStore."""
+        return GenerationalDurableStore(self._store, Names(self._names.of))
 
     def write(self, kind: str, entries: Sequence[StateEntry]) -> None:
         """See DurableStore."""

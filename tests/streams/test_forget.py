@@ -115,3 +115,14 @@ def test_with_a_store_away_it_says_so_and_the_next_call_finishes(stores: Stores,
     (tmp_path / "aside").rename(path)
     assert forget_member("m", *stores).rows == 2
     assert stores.durable.get("member", [b"m"]) == [None]
+
+
+def test_a_hot_store_put_back_from_an_older_copy_forgets_again(stores: Stores, tmp_path: Path) -> None:
+    forget_member("m", *stores)
+    older = EmbeddedHotStore(tmp_path / "older", 64 << 20)
+    older.put("member", [entry(b"m", 4), entry(b"other", 4)])
+    older.put("precomputed", [entry(b"m", 1_600_000_000_000)])
+    refill(stores.durable, older, ["member", "precomputed"])
+    assert older.get("member", [b"m", b"other"]) == [None, entry(b"other", 5).value]
+    assert older.get("precomputed", [b"m"]) == [None]
+    older.close()

@@ -694,3 +694,22 @@ def test_movielens_in_the_embedded_stores_is_as_replayed(tmp_path: Path) -> None
     assert_as_replayed(stream, hot, durable, catalogue=catalogue)
     hot.close()
     durable.close()
+
+
+@pytest.mark.parametrize("in_memory", [1, 2])
+def test_a_forgotten_member_stays_forgotten_though_the_hot_store_was_emptied(in_memory: int) -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    agent = agent_over(hot, durable)
+    stream = [play(1), play(2), play(3)]
+    agent.process(batch_of(stream, 0, 1))
+    agent.flush(NOW_MS)
+    agent.process(batch_of(stream, 1, in_memory))
+    forget_member("m", hot, durable)
+    hot.states.clear()
+    if in_memory == 1:
+        agent.process(batch_of(stream, 1, 3))
+        agent.flush(NOW_MS)
+        assert len(history(MEMBER.unpack(hot.states["member"][b"m"]))) == 2
+    else:
+        with pytest.raises(Fenced, match="deleted"):
+            agent.flush(NOW_MS)

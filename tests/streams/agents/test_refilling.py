@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import REGISTRY
 
 from streams.agents.refilling import HotStoreWatch
 from streams.settings import Settings
+from streams.stores.generations import GenerationalDurableStore, GenerationalStore, Names
 from streams.stores.open import open_durable, open_hot
+from tests.streams.agents.state_stores import MemoryStore
 from tests.streams.stores.engines import entry
 
 
@@ -35,3 +38,13 @@ def test_a_refill_counts_as_done_only_if_there_were_states(tmp_path: Path) -> No
     assert refills("TryAgain") == before[2] + 1
     assert REGISTRY.get_sample_value("marquee_hot_refilling") == 0
     durable.close()
+
+
+def test_a_refill_stays_in_the_generation_that_it_began_in() -> None:
+    hot, durable, names = MemoryStore(), MemoryStore(), Names()
+    durable.put("member", [entry(b"m", 7)])
+    begun: list[Callable[[], None]] = []
+    HotStoreWatch(GenerationalStore(hot, names), GenerationalDurableStore(durable, names), run=begun.append).look()
+    names.of = {"member": "member@2", "refilled": "refilled-features@2"}
+    begun[0]()
+    assert sorted(hot.states) == ["member", "refilled"]
