@@ -12,17 +12,10 @@ from typing import Final, NamedTuple
 
 from streams.errors import TryAgain
 from streams.positions import NOTHING
+from streams.stores.forgotten import FORGOTTEN, MEMBER_KINDS
 from streams.stores.generations import known_names, read_generations
 from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone
 from streams.warehouse.forgetting import forget_rows
-
-MEMBER_KINDS: Final = ("member", "precomputed")
-"""The kinds of state whose key is a member id."""
-
-
-FORGOTTEN: Final = "forgotten"
-"""The kind that says, in the durable store, up to which position a member was forgotten: the log holds more of them for
-a while, and states are built from it anew. A tombstone would say so only until the member comes back."""
 
 ATTEMPTS: Final = 10
 """Times that a state which an agent has just written is deleted; agents write one a few times a second at most."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streams.features.member import MEMBER
-from streams.forget import FORGOTTEN
 from streams.positions import NOTHING
+from streams.stores.forgotten import FORGOTTEN
 from streams.stores.generations import GenerationalStore, Names
 from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone
 

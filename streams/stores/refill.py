@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from streams.forget import FORGOTTEN, MEMBER_KINDS
+from streams.stores.forgotten import FORGOTTEN, MEMBER_KINDS
 from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone
 
 BATCH: Final = 1_000
