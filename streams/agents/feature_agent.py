@@ -99,19 +99,16 @@ class FeatureAgent(FoldingAgent[_Held]):
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         marks = FoldedMarks(GROUP, durable, log)
-        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration())
+        watch = watch or HotStoreWatch(hot, durable, kinds=FEATURE_KINDS)
+        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration(), watch)
         self._log = log
         self._catalogue_source = catalogue_source
         self._durable = durable
         self._bounds = members_held, titles_held
-        self._watch = watch or HotStoreWatch(hot, durable, kinds=FEATURE_KINDS)
         self._clock_ms = clock_ms
         self._catalogue: Catalogue | None = None
         self._catalogue_read_ms = 0
         self._stores = StateStores(hot, durable, rebuild_from(durable, self._newest_catalogue))
-
-    def _look_around(self) -> None:
-        self._watch.look()
 
     def _hold(self, place: TopicPartition) -> _Held:
         members = HeldStates(MEMBER, member_key, self._bounds[0], as_durable=True)

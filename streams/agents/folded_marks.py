@@ -47,6 +47,15 @@ class FoldedMarks:
         """Whether any partition is taken over."""
         return bool(self._known)
 
+    @property
+    def by_key(self) -> dict[bytes, int]:
+        """The marks of the partitions that are taken over, by their keys."""
+        return self.keyed(self._known)
+
+    def keyed(self, positions: Mapping[TopicPartition, int]) -> dict[bytes, int]:
+        """Return the positions of partitions that are taken over, by the keys of their marks."""
+        return {self._key(place): position for place, position in positions.items() if place in self._known}
+
     def give_up(self, places: Iterable[TopicPartition]) -> None:
         """Forget partitions that others own now."""
         for place in places:

@@ -15,6 +15,7 @@ from streams.agents.boundaries import Boundaries
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.generation import Generation
+from streams.agents.refilling import HotStoreWatch
 from streams.event_log.protocol import Batch, TopicPartition
 from streams.positions import NOTHING, pack_position, unpack_position
 
@@ -65,8 +66,14 @@ class FoldingAgent(ABC, Generic[HeldT]):
     """Whether what is folded belongs to a key, which a growth of the topic may move to another partition."""
 
     def __init__(
-        self, marks: FoldedMarks, dead_letters: DeadLetterSink, boundaries: Boundaries, generation: Generation
+        self,
+        marks: FoldedMarks,
+        dead_letters: DeadLetterSink,
+        boundaries: Boundaries,
+        generation: Generation,
+        watch: HotStoreWatch,
     ) -> None:
+        self._watch = watch
         self._generation = generation
         self._marks = marks
         self._boundaries = boundaries
@@ -142,13 +149,16 @@ class FoldingAgent(ABC, Generic[HeldT]):
         """
         if self._holds_any:  # one that waits for its first partition has begun nothing
             self._generation.check()
-        self._look_around()
+        self._watch.look(self._marks.by_key)
         self._marks.check()
         if not self._unwritten:
             return
         holders = list(self._partitions.values())
+        taken = {place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING}
+        self._watch.begin(self._marks.keyed(taken))
         self._write_states(holders)
-        self._marks.put({place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING})
+        self._watch.end(self._marks.keyed(taken))
+        self._marks.put(taken)
         for held in holders:
             held.all_written()
         self._unwritten = 0
@@ -160,9 +170,6 @@ class FoldingAgent(ABC, Generic[HeldT]):
     @property
     def _holds_any(self) -> bool:
         return self._marks.holds_any or bool(self._partitions)
-
-    def _look_around(self) -> None:
-        """See to the stores, whether or not there is anything to write."""
 
     @abstractmethod
     def _hold(self, place: TopicPartition) -> HeldT:

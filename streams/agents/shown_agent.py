@@ -63,13 +63,10 @@ class ShownAgent(FoldingAgent[_Held]):
         generation: Generation | None = None,
     ) -> None:
         marks = FoldedMarks(GROUP, durable, log)
-        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration())
-        self._watch = watch or HotStoreWatch(hot, durable, kinds=SHOWN_KINDS)
+        watch = watch or HotStoreWatch(hot, durable, kinds=SHOWN_KINDS)
+        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration(), watch)
         self._titles_held = titles_held
         self._stores = StateStores(hot, durable)
-
-    def _look_around(self) -> None:
-        self._watch.look()
 
     def _hold(self, place: TopicPartition) -> _Held:
         titles = HeldStates(TITLE_SHOWN, partial(title_key, partition=place.partition), self._titles_held)

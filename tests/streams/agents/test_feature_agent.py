@@ -246,6 +246,31 @@ def test_a_durable_store_that_is_lost_or_put_back_from_a_copy_gets_what_it_lacks
     assert_history_has_each_event_once(stream, durable)
 
 
+@settings(max_examples=80)
+@given(streams, sizes, st.integers(0, 8), st.integers(0, 8), st.booleans(), failures)
+def test_a_hot_store_that_is_put_back_from_a_copy_gets_what_it_lacks(
+    stream: list[Event], cut: list[int], before: int, after: int, killed: bool, failing: Mapping[int, Exception]
+) -> None:
+    gate = Gate()
+    hot, durable = MemoryStore(gate), MemoryStore(gate)
+    driver = Driver(lambda: agent_over(hot, durable), stream, cut)
+    gate.failures = dict(failing)
+    for _ in range(before):
+        driver.turn()
+    copy = copy_of(hot)
+    for _ in range(after):
+        driver.turn()
+    hot.states = copy.states
+    if killed:
+        driver.agent = None
+    driver.catch_up()
+    gate.failures.clear()
+    driver.turn()
+    driver.catch_up()
+
+    assert_as_replayed(stream, hot, durable)
+
+
 def copy_of(store: MemoryStore) -> MemoryStore:
     copy = MemoryStore()
     copy.states = {kind: dict(states) for kind, states in store.states.items()}
@@ -713,3 +738,55 @@ def test_a_forgotten_member_stays_forgotten_though_the_hot_store_was_emptied(in_
     else:
         with pytest.raises(Fenced, match="deleted"):
             agent.flush(NOW_MS)
+
+
+@pytest.mark.parametrize("same_agent", [True, False])
+def test_a_hot_store_put_back_from_an_older_copy_is_noticed_before_its_members_come_again(same_agent: bool) -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    agent = agent_over(hot, durable)
+    agent.assigned([PLACE])
+    stream = [play(1), play(2), play(3, "other")]
+    agent.process(batch_of(stream, 0, 1))
+    agent.flush(NOW_MS)
+    older = copy_of(hot).states
+    agent.process(batch_of(stream, 1, 3))
+    agent.flush(NOW_MS)
+    hot.states = older
+    if not same_agent:
+        agent = agent_over(hot, durable)
+        agent.assigned([PLACE])
+    agent.flush(NOW_MS)
+
+    assert_as_replayed(stream, hot, durable)
+    puts = len(hot.puts)
+    agent.flush(NOW_MS)
+    assert len(hot.puts) == puts
+
+
+def test_a_hot_store_emptied_in_mid_write_and_refilled_by_another_gets_what_was_written_before() -> None:
+    stream = [play(1), play(2)]
+
+    class Emptied(MemoryStore):
+        """Durable; the hot store is emptied and refilled by another worker just before members are written to it."""
+
+        due = False
+
+        def write(self, kind: str, entries: Sequence[StateEntry]) -> None:
+            if kind == "member" and self.due:
+                self.due = False
+                hot.states.clear()
+                HotStoreWatch(hot, self, run=lambda work: work()).look()
+            super().write(kind, entries)
+
+    hot, durable = MemoryStore(), Emptied()
+    agent = agent_over(hot, durable)
+    agent.assigned([PLACE])
+    agent.process(batch_of(stream, 0, 1))
+    agent.flush(NOW_MS)
+    agent.process(batch_of(stream, 1, 2))
+    durable.due = True
+    with pytest.raises(TryAgain, match="lost"):
+        agent.flush(NOW_MS)
+    agent.flush(NOW_MS)
+
+    assert_as_replayed(stream, hot, durable)

@@ -48,3 +48,21 @@ def test_a_refill_stays_in_the_generation_that_it_began_in() -> None:
     names.of = {"member": "member@2", "refilled": "refilled-features@2"}
     begun[0]()
     assert sorted(hot.states) == ["member", "refilled"]
+
+
+def test_what_is_lost_during_a_refill_is_refilled_once_more() -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    durable.put("member", [entry(b"m", 7)])
+    begun: list[Callable[[], None]] = []
+    watch = HotStoreWatch(hot, durable, run=begun.append)
+    watch.look({b"mark": 7})
+    hot.states.clear()  # and all that the refill had put into it; the refill itself goes on
+    del durable.states["member"]
+    begun.pop()()
+    durable.put("member", [entry(b"m", 7)])
+    watch.look({b"mark": 7})
+    begun.pop()()
+    watch.look({b"mark": 7})
+    assert hot.get("member", [b"m"]) == [entry(b"m", 7).value]
+    watch.look({b"mark": 7})
+    assert not begun
