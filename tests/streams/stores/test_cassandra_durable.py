@@ -6,7 +6,7 @@ import random
 import threading
 import tracemalloc
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -268,3 +268,21 @@ def test_rows_live_as_long_as_the_settings_say(keyspace_url: str, member_id: str
         query = f"SELECT ttl(type) FROM {keyspace}.history WHERE member_id = %s"
         rows: list[Any] = list(session.execute(query, (member_id,)))
     assert 900 < rows[0][0] <= 1_000
+
+
+def test_the_right_to_write_is_had_though_its_first_answer_was_lost_and_it_was_asked_for_again(
+    store: CassandraDurableStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, kind = store._connection, uuid.uuid4().hex
+    run = connection.run
+
+    def run_again(statements: Iterable[Any], profile: str) -> list[Any]:
+        again = list(statements)
+        run(again, profile)
+        return run(again, profile)
+
+    monkeypatch.setattr(connection, "run", run_again)
+    assert store.put(kind, [entry(b"k", 7)]) == [True]
+    monkeypatch.undo()
+    assert store.get(kind, [b"k"]) == [entry(b"k", 7).value]
+    assert store.put(kind, [entry(b"k", 7)]) == [False]
