@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
@@ -21,7 +22,7 @@ from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
 from streams.agents.generation import Generation, OnlyGeneration
-from streams.agents.held_states import HeldStates
+from streams.agents.held_states import Changes, HeldStates
 from streams.agents.rebuilding import rebuild_from
 from streams.agents.refilling import FEATURE_KINDS, HotStoreWatch
 from streams.agents.state_stores import StateStores
@@ -64,12 +65,54 @@ class _Held(Held):
     rows: dict[int, HistoryRow] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
 
-    def all_written(self) -> None:
-        super().all_written()
-        self.rows.clear()
-        self.profiles.clear()
-        self.titles.written()
-        self.members.written()
+
+@dataclass
+class _Part:
+    """What has changed in one partition, with who holds it."""
+
+    held: _Held
+    titles: Changes
+    members: Changes
+    rows: dict[int, HistoryRow]
+    profiles: dict[str, Profile]
+
+
+@dataclass
+class _Snapshot:
+    """What has changed in all partitions."""
+
+    stores: StateStores
+    durable: DurableStore
+    parts: Sequence[_Part]
+
+    def write(self) -> None:
+        """Titles, then history, then members: a member's state in the durable store is the witness that all are
+        stored."""
+        for part in self.parts:
+            part.titles.write(self.stores)
+        for part in self.parts:
+            self._write_history(part)
+        for part in self.parts:
+            part.members.check_not_deleted(self.stores)
+            part.members.write(self.stores)
+
+    def written(self) -> None:
+        for part in self.parts:
+            part.held.titles.written(part.titles)
+            part.held.members.written(part.members)
+
+    def _write_history(self, part: _Part) -> None:
+        """Write history rows and profiles of the events that no member state in the durable store covers.
+
+        Where one does, another owner has written the rows, or the member was forgotten together with them. A state in
+        the hot store says nothing of that: it may have outlived the durable store that the rows were in.
+        """
+        members = list(part.profiles)
+        stored = self.stores.covered(MEMBER, [member_key(member_id) for member_id in members])
+        covered = dict(zip(members, stored, strict=True))
+        rows = [row for position, row in part.rows.items() if position > covered[row.member_id]]
+        self.durable.append_history(rows)
+        self.durable.put_profiles([part.profiles[member_id] for member_id in {row.member_id: None for row in rows}])
 
 
 class FeatureAgent(FoldingAgent[_Held]):
@@ -96,11 +139,12 @@ class FeatureAgent(FoldingAgent[_Held]):
         titles_held: int = TITLES_HELD,
         watch: HotStoreWatch | None = None,
         generation: Generation | None = None,
+        executor: Executor | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         marks = FoldedMarks(GROUP, durable, log)
         watch = watch or HotStoreWatch(hot, durable, kinds=FEATURE_KINDS)
-        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration(), watch)
+        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration(), watch, executor)
         self._log = log
         self._catalogue_source = catalogue_source
         self._durable = durable
@@ -123,28 +167,16 @@ class FeatureAgent(FoldingAgent[_Held]):
         self._fold(held, admitted)
         return rejected
 
-    def _write_states(self, holders: Sequence[_Held]) -> None:
-        """Titles, then history, then members: a member's state is the witness that both are stored."""
+    def _publish(self, holders: Sequence[_Held]) -> None:
         for held in holders:
-            held.titles.write(self._stores)
+            held.titles.published(held.titles.unpublished().publish(self._stores))
         for held in holders:
-            self._write_history(held)
-        for held in holders:
-            held.members.check_not_deleted(self._stores)
-            held.members.write(self._stores)
+            changes = held.members.unpublished()
+            changes.check_not_deleted(self._stores)
+            held.members.published(changes.publish(self._stores))
 
-    def _write_history(self, held: _Held) -> None:
-        """Write history rows and profiles of the events that no member state in the durable store covers.
-
-        Where one does, another owner has written the rows, or the member was forgotten together with them. A state in
-        the hot store says nothing of that: it may have outlived the durable store that the rows were in.
-        """
-        members = list(held.profiles)
-        stored = self._stores.covered(MEMBER, [member_key(member_id) for member_id in members])
-        covered = dict(zip(members, stored, strict=True))
-        rows = [row for position, row in held.rows.items() if position > covered[row.member_id]]
-        self._durable.append_history(rows)
-        self._durable.put_profiles([held.profiles[member_id] for member_id in {row.member_id: None for row in rows}])
+    def _snapshot(self, holders: Sequence[_Held]) -> _Snapshot:
+        return _Snapshot(self._stores, self._durable, [_part(held) for held in holders])
 
     def _newest_catalogue(self) -> Catalogue:
         if self._catalogue is None:
@@ -220,6 +252,13 @@ class FeatureAgent(FoldingAgent[_Held]):
         first = admitted[0].position
         held.members.touched({placed.event.member_id for placed in admitted}, first)
         held.titles.touched({placed.event.item_id for placed in admitted} - {""}, first)
+
+
+def _part(held: _Held) -> _Part:
+    """Take what has changed out of what is held."""
+    part = _Part(held, held.titles.snapshot(), held.members.snapshot(), held.rows, held.profiles)
+    held.rows, held.profiles = {}, {}
+    return part
 
 
 def _titles_behind(states: PartitionStates, admitted: Sequence[Placed]) -> set[str]:

@@ -2,12 +2,17 @@
 
 States are written in the subclass's order, the marks after them all: whatever a crash cuts off lies after the mark, and
 is folded again by whoever takes the partition over.
+
+Where the durable store is far away, a snapshot is written beside the fold, one at a time, and changed states are
+published in the hot store ahead of it: that is what homepages wait for. What is published so is no witness of anything;
+whoever takes over folds from the durable store's marks and members, and comes to the same states.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -16,6 +21,7 @@ from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.generation import Generation
 from streams.agents.refilling import HotStoreWatch
+from streams.agents.writing import AtOnce, Snapshot, Writing
 from streams.event_log.protocol import Batch, TopicPartition
 from streams.positions import NOTHING, pack_position, unpack_position
 
@@ -29,6 +35,9 @@ several times as fast. One that keeps up writes at once, since a homepage waits 
 UNWRITTEN_RECORDS: Final = 20_000
 """No more records than these (a batch over them while stores are away) wait to be written. After a crash so many fold
 again in a quarter of a second; and a title that changes ten times meanwhile is written once."""
+
+GATHERED_RECORDS: Final = UNWRITTEN_RECORDS // 2
+"""What an agent that is behind gathers before it has it written beside the fold: as many again are folded meanwhile."""
 
 
 class DeadLetterSink(Protocol):
@@ -48,17 +57,16 @@ class Held:
     written: int = NOTHING
     forwarded: int = NOTHING
 
-    def all_written(self) -> None:
-        """Note that everything taken in is in both stores."""
-        self.written = self.taken
-
 
 HeldT = TypeVar("HeldT", bound=Held)
 
 
 class FoldingAgent(ABC, Generic[HeldT]):
     """An Agent that folds in memory; a subclass says what is held of a partition, how a batch is folded into it, and in
-    which order states are written."""
+    which order states are written.
+
+    executor: of one thread, which writes beside the fold; None to write within `flush`.
+    """
 
     name: str
     topics: Sequence[str]
@@ -72,8 +80,12 @@ class FoldingAgent(ABC, Generic[HeldT]):
         boundaries: Boundaries,
         generation: Generation,
         watch: HotStoreWatch,
+        executor: Executor | None = None,
     ) -> None:
         self._watch = watch
+        self._writes_beside = executor is not None
+        self._executor = executor or AtOnce()
+        self._writing: Writing[HeldT] | None = None
         self._generation = generation
         self._marks = marks
         self._boundaries = boundaries
@@ -96,17 +108,21 @@ class FoldingAgent(ABC, Generic[HeldT]):
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Drop what is held for partitions that others own now."""
         places = list(partitions)
+        self._settle()
         self._marks.give_up(places)
         self._boundaries.forget()
         for place in places:
             self._partitions.pop(place, None)
+        if not self._partitions:
+            self._writing = None
+            self._unwritten = 0
 
     def process(self, batch: Batch) -> None:
         """Fold a batch in memory; put aside what cannot be folded. May be called again with the same batch."""
         if not batch.records:
             return
         if self._unwritten >= UNWRITTEN_RECORDS:
-            self.write()
+            self._make_room()
         if self.keys_move:
             self._boundaries.wait(batch)
         held = self._held_of(TopicPartition(batch.topic, batch.partition), batch.epoch)
@@ -136,32 +152,80 @@ class FoldingAgent(ABC, Generic[HeldT]):
         """Write what is due to both stores; return the next offset of each partition up to which all is written."""
         behind = self._since_flush >= BUSY_RECORDS and now_ms - self._newest_ms >= BEHIND_MS
         self._since_flush = 0
-        if not behind or self._unwritten >= UNWRITTEN_RECORDS:
+        if self._writes_beside:
+            self._advance(behind=behind)
+        elif not behind or self._unwritten >= UNWRITTEN_RECORDS:
             self.write()
         written = ((place, held.written) for place, held in self._partitions.items())
         return {place: unpack_position(position)[1] + 1 for place, position in written if position != NOTHING}
 
     def write(self) -> None:
-        """Write everything to both stores.
+        """Write everything to both stores, and return when it is there.
 
         Raises TryAgain when one is away: calling again goes on. Raises Fenced when the durable one has lost what it
         held, or a member was forgotten whose state has changed since: it is to be folded anew.
         """
+        self._finish()
+        self._begin()
+        self._finish()
+
+    def _advance(self, *, behind: bool) -> None:
+        """Publish what has changed; have the next snapshot written once the last one is."""
+        if not behind:
+            self._publish(list(self._partitions.values()))
+        if self._writing is not None and self._writing.future is not None and not self._writing.future.done():
+            return  # not even a failure is known yet
+        self._finish()
+        if not behind or self._unwritten >= GATHERED_RECORDS:
+            self._begin()
+
+    def _make_room(self) -> None:
+        """Wait until fewer records than the bound are unwritten."""
+        self._finish()
+        if self._unwritten >= UNWRITTEN_RECORDS:
+            self.write()
+
+    def _begin(self) -> None:
+        """Begin to write what is unwritten."""
+        taken = {place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING}
+        holders = {place: self._partitions[place] for place in taken}
+        snapshot = self._snapshot(list(holders.values()))
+        self._writing = Writing(taken, holders, self._unwritten, snapshot)
+        self._writing.future = self._executor.submit(self._write, self._writing)
+
+    def _finish(self) -> None:
+        """Wait for the write under way, if there is one; begin it again if it had failed. Raises what it raises."""
+        writing = self._writing
+        if writing is None:
+            return
+        future = writing.future or self._executor.submit(self._write, writing)
+        writing.future = None
+        future.result()
+        self._writing = None
+        for place, position in writing.taken.items():
+            if self._partitions.get(place) is writing.holders[place]:
+                writing.holders[place].written = position
+        writing.snapshot.written()
+        self._unwritten -= writing.records
+
+    def _settle(self) -> None:
+        """Wait for the write under way; one that failed is tried again, or fenced, by the next `flush`."""
+        future = self._writing.future if self._writing is not None else None
+        if future is not None and future.exception() is None:
+            self._finish()
+
+    def _write(self, writing: Writing[HeldT]) -> None:
+        """Write a snapshot, the marks last. In the executor's thread: nobody else uses marks and watch meanwhile."""
         if self._holds_any:  # one that waits for its first partition has begun nothing
             self._generation.check()
         self._watch.look(self._marks.by_key)
         self._marks.check()
-        if not self._unwritten:
+        if not writing.records:
             return
-        holders = list(self._partitions.values())
-        taken = {place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING}
-        self._watch.begin(self._marks.keyed(taken))
-        self._write_states(holders)
-        self._watch.end(self._marks.keyed(taken))
-        self._marks.put(taken)
-        for held in holders:
-            held.all_written()
-        self._unwritten = 0
+        self._watch.begin(self._marks.keyed(writing.taken))
+        writing.snapshot.write()
+        self._watch.end(self._marks.keyed(writing.taken))
+        self._marks.put(writing.taken)
 
     def close(self) -> None:
         """Write what is held, due or not."""
@@ -180,5 +244,9 @@ class FoldingAgent(ABC, Generic[HeldT]):
         """Fold a batch, loading the states that it needs; return the records that cannot be folded."""
 
     @abstractmethod
-    def _write_states(self, holders: Sequence[HeldT]) -> None:
-        """Write what is held to both stores, in the order that any crash leaves right."""
+    def _publish(self, holders: Sequence[HeldT]) -> None:
+        """Put what has changed since the last time into the hot store."""
+
+    @abstractmethod
+    def _snapshot(self, holders: Sequence[HeldT]) -> Snapshot:
+        """Return what has changed since the last snapshot, which has been written."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from streams.agents.state_stores import StateStores
 from streams.errors import Fenced
@@ -10,6 +11,37 @@ from streams.features.entity_state import EntityState
 from streams.features.view import View
 from streams.positions import NOTHING
 from streams.stores.protocol import StateEntry
+
+
+@dataclass
+class Changes:
+    """Changed states at some moment. begun_at: where those began that had been deleted before.
+
+    is_current: of each, whether the hot store has it since it was written; empty before.
+    """
+
+    view: View
+    names: Sequence[str]
+    entries: Sequence[StateEntry]
+    positions: Sequence[int]
+    begun_at: dict[str, int]
+    is_current: list[bool] = field(default_factory=list)
+
+    def check_not_deleted(self, stores: StateStores) -> None:
+        """Raise Fenced if a state was deleted after it was loaded, as of before its last change: it cannot tell what it
+        still may hold from the rest."""
+        deleted_at = stores.deleted_at(self.view, [entry.key for entry in self.entries])
+        for name, own, position in zip(self.names, self.positions, deleted_at, strict=True):
+            if position != NOTHING and self.begun_at.get(name) != position < own:
+                raise Fenced(f"a {self.view.name} state was deleted while it was changed")
+
+    def write(self, stores: StateStores) -> None:
+        """Write the states to both stores."""
+        self.is_current = stores.put(self.view, self.entries)
+
+    def publish(self, stores: StateStores) -> dict[str, bytes]:
+        """Put the states into the hot store; return what it holds instead of those of the same position, by name."""
+        return {self.names[place]: value for place, value in stores.publish(self.view, self.entries).items()}
 
 
 class HeldStates:
@@ -26,6 +58,9 @@ class HeldStates:
         self._bound = bound
         self._as_durable = as_durable
         self._changed: set[str] = set()
+        self._unpublished: set[str] = set()
+        self._packed: dict[str, StateEntry] = {}
+        """Of published states that are not in a snapshot yet."""
         self._begun_at: dict[str, int] = {}
         """Where a state began that was deleted before, as long as it is not written."""
 
@@ -57,38 +92,65 @@ class HeldStates:
             name for name, position in zip(names, deleted_at, strict=True) if position >= self.states[name].position
         ]
         for name in gone:
-            del self.states[name]
-            self._changed.discard(name)
+            self._drop(name)
         return gone
-
-    def check_not_deleted(self, stores: StateStores) -> None:
-        """Raise Fenced if a changed state was deleted after it was loaded, as of before its last change: it cannot tell
-        what it still may hold from the rest."""
-        names = sorted(self._changed)
-        deleted_at = stores.deleted_at(self._view, list(map(self._key_of, names)))
-        for name, position in zip(names, deleted_at, strict=True):
-            if position != NOTHING and self._begun_at.get(name) != position < self.states[name].position:
-                raise Fenced(f"a {self._view.name} state was deleted while it was changed")
 
     def touched(self, ids: Iterable[str], since: int) -> None:
         """Take note that the states of `ids` with a position of `since` or higher have changed."""
         states = self.states
-        self._changed.update(name for name in ids if states[name].position >= since)
+        names = [name for name in ids if states[name].position >= since]
+        self._changed.update(names)
+        self._unpublished.update(names)
+        if self._packed:
+            for name in names:
+                self._packed.pop(name, None)
 
-    def write(self, stores: StateStores) -> None:
-        """Write what has changed to both stores, and drop what another owner is ahead of."""
-        names = sorted(self._changed)
-        entries = [StateEntry(self._key_of(name), self._view.pack(self.states[name])) for name in names]
-        for name, current in zip(names, stores.put(self._view, entries), strict=True):
-            if not current:
-                del self.states[name]
-                self._changed.discard(name)
+    def unpublished(self) -> Changes:
+        """Return what has changed since the last call of `published` or `snapshot`."""
+        changes = self._changes(sorted(self._unpublished))
+        self._packed.update(zip(changes.names, changes.entries, strict=True))
+        return changes
 
-    def written(self) -> None:
-        """Take note that everything is in both stores; let go of what is over the bound."""
+    def published(self, instead: dict[str, bytes]) -> None:
+        """Take note that everything is in the hot store, or another state instead of one of the same position, which
+        was made of events that the log no longer has: that one counts."""
+        self._unpublished.clear()
+        for name, value in instead.items():
+            self.states[name] = self._view.unpack(value)
+            self._packed.pop(name, None)
+
+    def snapshot(self) -> Changes:
+        """Return what has changed since the last snapshot."""
+        changes = self._changes(sorted(self._changed))
         self._changed.clear()
-        self._begun_at.clear()
+        self._unpublished.clear()
+        self._packed.clear()
+        return changes
+
+    def written(self, changes: Changes) -> None:
+        """Take note that the last snapshot is in both stores. Let go of what another owner is ahead of, unless it has
+        changed again, and of what is over the bound."""
+        for name, current in zip(changes.names, changes.is_current, strict=True):
+            self._begun_at.pop(name, None)
+            if not current and name not in self._changed and name in self.states:
+                self._drop(name)
         if len(self.states) > self._bound:
-            oldest_first = sorted(self.states, key=lambda name: self.states[name].position)
-            for name in oldest_first[: len(self.states) - self._bound * 3 // 4]:
-                del self.states[name]
+            settled = sorted(self.states.keys() - self._changed, key=lambda name: self.states[name].position)
+            for name in settled[: len(self.states) - self._bound * 3 // 4]:
+                self._drop(name)
+
+    def _changes(self, names: Sequence[str]) -> Changes:
+        entries = [
+            self._packed.get(name) or StateEntry(self._key_of(name), self._view.pack(self.states[name]))
+            for name in names
+        ]
+        positions = [self.states[name].position for name in names]
+        begun_at = {name: self._begun_at[name] for name in names if name in self._begun_at}
+        return Changes(self._view, names, entries, positions, begun_at)
+
+    def _drop(self, name: str) -> None:
+        del self.states[name]
+        self._changed.discard(name)
+        self._unpublished.discard(name)
+        self._packed.pop(name, None)
+        self._begun_at.pop(name, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,7 +13,7 @@ from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
 from streams.agents.generation import Generation, OnlyGeneration
-from streams.agents.held_states import HeldStates
+from streams.agents.held_states import Changes, HeldStates
 from streams.agents.refilling import SHOWN_KINDS, HotStoreWatch
 from streams.agents.state_stores import StateStores
 from streams.errors import Undeliverable
@@ -37,9 +38,21 @@ class _Held(Held):
     titles: HeldStates
     fold: PartitionStates
 
-    def all_written(self) -> None:
-        super().all_written()
-        self.titles.written()
+
+@dataclass
+class _Snapshot:
+    """Counts that have changed, with who holds them."""
+
+    stores: StateStores
+    parts: Sequence[tuple[HeldStates, Changes]]
+
+    def write(self) -> None:
+        for _, changes in self.parts:
+            changes.write(self.stores)
+
+    def written(self) -> None:
+        for titles, changes in self.parts:
+            titles.written(changes)
 
 
 class ShownAgent(FoldingAgent[_Held]):
@@ -61,10 +74,11 @@ class ShownAgent(FoldingAgent[_Held]):
         titles_held: int = TITLES_HELD,
         watch: HotStoreWatch | None = None,
         generation: Generation | None = None,
+        executor: Executor | None = None,
     ) -> None:
         marks = FoldedMarks(GROUP, durable, log)
         watch = watch or HotStoreWatch(hot, durable, kinds=SHOWN_KINDS)
-        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration(), watch)
+        super().__init__(marks, dead_letters, Boundaries(marks, log), generation or OnlyGeneration(), watch, executor)
         self._titles_held = titles_held
         self._stores = StateStores(hot, durable)
 
@@ -81,9 +95,12 @@ class ShownAgent(FoldingAgent[_Held]):
         held.titles.touched(titles, min(shown, default=0))
         return rejected
 
-    def _write_states(self, holders: Sequence[_Held]) -> None:
+    def _publish(self, holders: Sequence[_Held]) -> None:
         for held in holders:
-            held.titles.write(self._stores)
+            held.titles.published(held.titles.unpublished().publish(self._stores))
+
+    def _snapshot(self, holders: Sequence[_Held]) -> _Snapshot:
+        return _Snapshot(self._stores, [(held.titles, held.titles.snapshot()) for held in holders])
 
 
 def _admit(batch: Batch) -> tuple[dict[int, Impression], list[Rejected]]:

@@ -94,6 +94,20 @@ class StateStores:
         deleted_at = (version >> 1 if version & 1 else NOTHING for version in self._hot.versions(view.name, keys))
         return list(map(max, self._durable.positions(view.name, keys), deleted_at))
 
+    def publish(self, view: View, entries: Sequence[StateEntry]) -> dict[int, bytes]:
+        """Write states to the hot store only; return, by place, what it holds instead of those of the same position."""
+        if not entries:
+            return {}
+        refused = [place for place, written in enumerate(self._hot.put(view.name, entries)) if not written]
+        stored = self._hot.get(view.name, [entries[place].key for place in refused]) if refused else []
+        return {
+            place: value
+            for place, value in zip(refused, stored, strict=True)
+            if value is not None
+            and value != entries[place].value
+            and position_of(value) == position_of(entries[place].value)
+        }
+
     def put(self, view: View, entries: Sequence[StateEntry]) -> list[bool]:
         """Write states to the hot store, then the durable one; say of each whether it is now what the hot store holds.
 

@@ -29,6 +29,7 @@ from streams.stores.embedded_hot import EmbeddedHotStore
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
 from streams.stores.sqlite_durable import SqliteDurableStore
 from streams.topics import MEMBER_EVENTS
+from tests.streams.agents.later import Later
 from tests.streams.agents.state_stores import Gate, Killed, Letters, MemoryStore, OneEpoch
 from tests.streams.features.events import CATALOGUE, DAY_MS, EPOCH, NOW_MS, batches, events, generated
 from tests.streams.importers.real_data import folder_or_skip
@@ -43,6 +44,7 @@ def agent_over(
     source: Callable[[], Catalogue] = lambda: CATALOGUE,
     members_held: int = 100,
     epoch: int = EPOCH,
+    beside: bool = False,
 ) -> FeatureAgent:
     watch = HotStoreWatch(hot, durable, run=lambda work: work())
     return FeatureAgent(
@@ -54,6 +56,7 @@ def agent_over(
         members_held=members_held,
         titles_held=members_held,
         watch=watch,
+        executor=Later() if beside else None,
     )
 
 
@@ -84,9 +87,22 @@ class Driver:
 
     def catch_up(self) -> None:
         """Run until an agent has taken in everything, wherever it had to begin, and written it."""
-        while self.agent is None or self.offset < len(self.stream):
+        while not self.has_written_all():
             self.turn()
         self.run()
+
+    def has_written_all(self) -> bool:
+        """Have everything written if everything is taken in; return whether that is so."""
+        if self.agent is None or self.offset < len(self.stream):
+            return False
+        try:
+            self.agent.write()
+        except (Killed, Fenced):
+            self.agent = None
+            return False
+        except TryAgain:
+            return False
+        return True
 
     def turn(self) -> None:
         size = self.sizes[self.turns % len(self.sizes)]
@@ -132,30 +148,37 @@ streams = st.lists(events(members=3), min_size=1, max_size=40)
 sizes = st.lists(st.integers(1, 12), max_size=8)
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @settings(max_examples=120)
 @given(streams, sizes, failures, st.integers(1, 4))
 def test_kills_and_stores_that_are_away_at_any_step_lose_nothing_and_count_nothing_twice(
-    stream: list[Event], cut: list[int], failing: Mapping[int, Exception], held: int
+    beside: bool, stream: list[Event], cut: list[int], failing: Mapping[int, Exception], held: int
 ) -> None:
     gate = Gate()
     hot, durable = MemoryStore(gate), MemoryStore(gate)
     gate.failures = dict(failing)
 
-    Driver(lambda: agent_over(hot, durable, members_held=held), stream, cut).run()
+    Driver(lambda: agent_over(hot, durable, members_held=held, beside=beside), stream, cut).run()
 
     assert_as_replayed(stream, hot, durable)
     assert_history_has_each_event_once(stream, durable)
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @settings(max_examples=80)
 @given(streams, sizes, sizes, st.lists(st.booleans(), min_size=1, max_size=30), failures)
 def test_two_owners_at_once_do_not_spoil_each_others_states(
-    stream: list[Event], cut: list[int], other_cut: list[int], order: list[bool], failing: Mapping[int, Exception]
+    beside: bool,
+    stream: list[Event],
+    cut: list[int],
+    other_cut: list[int],
+    order: list[bool],
+    failing: Mapping[int, Exception],
 ) -> None:
     gate = Gate()
     hot, durable = MemoryStore(gate), MemoryStore(gate)
     gate.failures = dict(failing)
-    one, other = (Driver(lambda: agent_over(hot, durable), stream, part) for part in (cut, other_cut))
+    one, other = (Driver(lambda: agent_over(hot, durable, beside=beside), stream, part) for part in (cut, other_cut))
     for first in order:
         (one if first else other).turn()
     one.run()
@@ -165,11 +188,14 @@ def test_two_owners_at_once_do_not_spoil_each_others_states(
     assert_history_has_each_event_once(stream, durable)
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @settings(max_examples=60)
 @given(streams, sizes, st.integers(1, 10))
-def test_a_hot_store_that_is_lost_at_any_time_is_filled_again(stream: list[Event], cut: list[int], after: int) -> None:
+def test_a_hot_store_that_is_lost_at_any_time_is_filled_again(
+    beside: bool, stream: list[Event], cut: list[int], after: int
+) -> None:
     hot, durable = MemoryStore(), MemoryStore()
-    driver = Driver(lambda: agent_over(hot, durable), stream, cut)
+    driver = Driver(lambda: agent_over(hot, durable, beside=beside), stream, cut)
     for _ in range(after):
         driver.turn()
     hot.states.clear()
@@ -181,13 +207,14 @@ def test_a_hot_store_that_is_lost_at_any_time_is_filled_again(stream: list[Event
     assert_as_replayed(stream, hot, durable)
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @settings(max_examples=40)
 @given(streams, sizes, st.integers(1, 10), st.booleans())
 def test_when_both_stores_are_lost_the_log_is_read_from_its_start(
-    stream: list[Event], cut: list[int], after: int, killed: bool
+    beside: bool, stream: list[Event], cut: list[int], after: int, killed: bool
 ) -> None:
     hot, durable = MemoryStore(), MemoryStore()
-    driver = Driver(lambda: agent_over(hot, durable), stream, cut)
+    driver = Driver(lambda: agent_over(hot, durable, beside=beside), stream, cut)
     for _ in range(after):
         driver.turn()
     for store in (hot, durable):
@@ -202,13 +229,14 @@ def test_when_both_stores_are_lost_the_log_is_read_from_its_start(
     assert_as_replayed(stream, hot, durable)
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @settings(max_examples=60)
 @given(streams, sizes, st.lists(st.integers(1, 4), max_size=6))
 def test_a_rebuilding_that_is_killed_goes_on_where_it_was_whatever_is_committed(
-    stream: list[Event], cut: list[int], lives: list[int]
+    beside: bool, stream: list[Event], cut: list[int], lives: list[int]
 ) -> None:
     hot, durable = MemoryStore(), MemoryStore()
-    driver = Driver(lambda: agent_over(hot, durable), stream, cut)
+    driver = Driver(lambda: agent_over(hot, durable, beside=beside), stream, cut)
     driver.run()
     for store in (hot, durable):
         store.states.clear()
@@ -222,14 +250,21 @@ def test_a_rebuilding_that_is_killed_goes_on_where_it_was_whatever_is_committed(
     assert_as_replayed(stream, hot, durable)
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @settings(max_examples=80)
 @given(streams, sizes, st.integers(0, 8), st.integers(0, 8), st.booleans(), failures)
 def test_a_durable_store_that_is_lost_or_put_back_from_a_copy_gets_what_it_lacks(
-    stream: list[Event], cut: list[int], before: int, after: int, killed: bool, failing: Mapping[int, Exception]
+    beside: bool,
+    stream: list[Event],
+    cut: list[int],
+    before: int,
+    after: int,
+    killed: bool,
+    failing: Mapping[int, Exception],
 ) -> None:
     gate = Gate()
     hot, durable = MemoryStore(gate), MemoryStore(gate)
-    driver = Driver(lambda: agent_over(hot, durable), stream, cut)
+    driver = Driver(lambda: agent_over(hot, durable, beside=beside), stream, cut)
     for _ in range(before):
         driver.turn()
     copy = copy_of(durable)
@@ -246,14 +281,21 @@ def test_a_durable_store_that_is_lost_or_put_back_from_a_copy_gets_what_it_lacks
     assert_history_has_each_event_once(stream, durable)
 
 
+@pytest.mark.parametrize("beside", [False, True])
 @settings(max_examples=80)
 @given(streams, sizes, st.integers(0, 8), st.integers(0, 8), st.booleans(), failures)
 def test_a_hot_store_that_is_put_back_from_a_copy_gets_what_it_lacks(
-    stream: list[Event], cut: list[int], before: int, after: int, killed: bool, failing: Mapping[int, Exception]
+    beside: bool,
+    stream: list[Event],
+    cut: list[int],
+    before: int,
+    after: int,
+    killed: bool,
+    failing: Mapping[int, Exception],
 ) -> None:
     gate = Gate()
     hot, durable = MemoryStore(gate), MemoryStore(gate)
-    driver = Driver(lambda: agent_over(hot, durable), stream, cut)
+    driver = Driver(lambda: agent_over(hot, durable, beside=beside), stream, cut)
     gate.failures = dict(failing)
     for _ in range(before):
         driver.turn()
