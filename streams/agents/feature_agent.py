@@ -22,7 +22,7 @@ from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
 from streams.agents.generation import Generation, OnlyGeneration
-from streams.agents.held_states import Changes, HeldStates
+from streams.agents.held_states import Changes, HeldStates, publish
 from streams.agents.rebuilding import rebuild_from
 from streams.agents.refilling import FEATURE_KINDS, HotStoreWatch
 from streams.agents.state_stores import StateStores
@@ -93,7 +93,8 @@ class _Snapshot:
         for part in self.parts:
             self._write_history(part)
         for part in self.parts:
-            part.members.check_not_deleted(self.stores)
+            keys = [entry.key for entry in part.members.entries]
+            part.members.check_not_deleted(self.stores.deleted_at(MEMBER, keys))
             part.members.write(self.stores)
 
     def written(self) -> None:
@@ -168,12 +169,8 @@ class FeatureAgent(FoldingAgent[_Held]):
         return rejected
 
     def _publish(self, holders: Sequence[_Held]) -> None:
-        for held in holders:
-            held.titles.published(held.titles.unpublished().publish(self._stores))
-        for held in holders:
-            changes = held.members.unpublished()
-            changes.check_not_deleted(self._stores)
-            held.members.published(changes.publish(self._stores))
+        publish([held.titles for held in holders], self._stores, may_be_deleted=False)
+        publish([held.members for held in holders], self._stores, may_be_deleted=True)
 
     def _snapshot(self, holders: Sequence[_Held]) -> _Snapshot:
         return _Snapshot(self._stores, self._durable, [_part(held) for held in holders])

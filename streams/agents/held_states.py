@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from streams.agents.state_stores import StateStores
 from streams.errors import Fenced
@@ -27,10 +28,9 @@ class Changes:
     begun_at: dict[str, int]
     is_current: list[bool] = field(default_factory=list)
 
-    def check_not_deleted(self, stores: StateStores) -> None:
+    def check_not_deleted(self, deleted_at: Sequence[int]) -> None:
         """Raise Fenced if a state was deleted after it was loaded, as of before its last change: it cannot tell what it
-        still may hold from the rest."""
-        deleted_at = stores.deleted_at(self.view, [entry.key for entry in self.entries])
+        still may hold from the rest. deleted_at: of each, from `StateStores.deleted_at`."""
         for name, own, position in zip(self.names, self.positions, deleted_at, strict=True):
             if position != NOTHING and self.begun_at.get(name) != position < own:
                 raise Fenced(f"a {self.view.name} state was deleted while it was changed")
@@ -38,10 +38,6 @@ class Changes:
     def write(self, stores: StateStores) -> None:
         """Write the states to both stores."""
         self.is_current = stores.put(self.view, self.entries)
-
-    def publish(self, stores: StateStores) -> dict[str, bytes]:
-        """Put the states into the hot store; return what it holds instead of those of the same position, by name."""
-        return {self.names[place]: value for place, value in stores.publish(self.view, self.entries).items()}
 
 
 class HeldStates:
@@ -154,3 +150,24 @@ class HeldStates:
         self._unpublished.discard(name)
         self._packed.pop(name, None)
         self._begun_at.pop(name, None)
+
+
+def publish(all_held: Sequence[HeldStates], stores: StateStores, *, may_be_deleted: bool) -> None:
+    """Put what has changed in states of one view into the hot store, in one go for all partitions.
+
+    Raises Fenced if a state was deleted meanwhile, unless those of the view never are.
+    """
+    parts = [(held, held.unpublished()) for held in all_held]
+    entries = [entry for _, changes in parts for entry in changes.entries]
+    if not entries:
+        return
+    view = parts[0][1].view
+    deleted_at = (
+        stores.deleted_at(view, [entry.key for entry in entries]) if may_be_deleted else [NOTHING] * len(entries)
+    )
+    begins = [0, *accumulate(len(changes.entries) for _, changes in parts)]
+    for (_, changes), begin, end in zip(parts, begins, begins[1:], strict=False):
+        changes.check_not_deleted(deleted_at[begin:end])
+    instead = stores.publish(view, entries)
+    for (held, changes), begin, end in zip(parts, begins, begins[1:], strict=False):
+        held.published({changes.names[at - begin]: instead[at] for at in range(begin, end) if at in instead})

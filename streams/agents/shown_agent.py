@@ -13,7 +13,7 @@ from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
 from streams.agents.generation import Generation, OnlyGeneration
-from streams.agents.held_states import Changes, HeldStates
+from streams.agents.held_states import Changes, HeldStates, publish
 from streams.agents.refilling import SHOWN_KINDS, HotStoreWatch
 from streams.agents.state_stores import StateStores
 from streams.errors import Undeliverable
@@ -96,8 +96,7 @@ class ShownAgent(FoldingAgent[_Held]):
         return rejected
 
     def _publish(self, holders: Sequence[_Held]) -> None:
-        for held in holders:
-            held.titles.published(held.titles.unpublished().publish(self._stores))
+        publish([held.titles for held in holders], self._stores, may_be_deleted=False)
 
     def _snapshot(self, holders: Sequence[_Held]) -> _Snapshot:
         return _Snapshot(self._stores, [(held.titles, held.titles.snapshot()) for held in holders])
