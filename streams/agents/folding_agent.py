@@ -189,7 +189,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
         """Begin to write what is unwritten."""
         taken = {place: held.taken for place, held in self._partitions.items() if held.taken != NOTHING}
         holders = {place: self._partitions[place] for place in taken}
-        snapshot = self._snapshot(list(holders.values()))
+        snapshot = self._snapshot(list(holders.values())) if self._unwritten else None
         self._writing = Writing(taken, holders, self._unwritten, snapshot)
         self._writing.future = self._executor.submit(self._write, self._writing)
 
@@ -202,6 +202,8 @@ class FoldingAgent(ABC, Generic[HeldT]):
         writing.future = None
         future.result()
         self._writing = None
+        if writing.snapshot is None:
+            return
         for place, position in writing.taken.items():
             if self._partitions.get(place) is writing.holders[place]:
                 writing.holders[place].written = position
@@ -220,7 +222,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
             self._generation.check()
         self._watch.look(self._marks.by_key)
         self._marks.check()
-        if not writing.records:
+        if writing.snapshot is None:
             return
         self._watch.begin(self._marks.keyed(writing.taken))
         writing.snapshot.write()

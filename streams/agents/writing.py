@@ -31,12 +31,13 @@ class Writing(Generic[HeldT]):
     """A write that is under way, or failed and is to be tried again.
 
     taken: position of the last record in it, by partition. holders: who held the partitions then. records: how many.
+    snapshot: None where nothing was taken in: then the stores are only looked at.
     """
 
     taken: Mapping[TopicPartition, int]
     holders: Mapping[TopicPartition, HeldT]
     records: int
-    snapshot: Snapshot
+    snapshot: Snapshot | None
     future: Future[None] | None = None
 
 

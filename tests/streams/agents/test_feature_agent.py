@@ -832,3 +832,23 @@ def test_a_hot_store_emptied_in_mid_write_and_refilled_by_another_gets_what_was_
     agent.flush(NOW_MS)
 
     assert_as_replayed(stream, hot, durable)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_was_folded_before_dead_letters_were_away_is_written_with_its_history(beside: bool) -> None:
+    hot, durable, letters = MemoryStore(), MemoryStore(), Letters()
+    agent = agent_over(hot, durable, letters, beside=beside)
+    stream = [play(1), play(2, item_id="nowhere"), play(3)]
+    agent.assigned([PLACE])
+    letters.away = TryAgain("away")
+
+    with pytest.raises(TryAgain):
+        agent.process(batch_of(stream))
+    for _ in range(5):
+        agent.flush(NOW_MS)
+    letters.away = None
+    agent.process(batch_of(stream))
+    agent.write()
+
+    assert_as_replayed(stream, hot, durable)
+    assert_history_has_each_event_once(stream, durable)
