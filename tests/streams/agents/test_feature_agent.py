@@ -838,16 +838,18 @@ def test_a_hot_store_emptied_in_mid_write_and_refilled_by_another_gets_what_was_
 def test_what_was_folded_before_dead_letters_were_away_is_written_with_its_history(beside: bool) -> None:
     hot, durable, letters = MemoryStore(), MemoryStore(), Letters()
     agent = agent_over(hot, durable, letters, beside=beside)
-    stream = [play(1), play(2, item_id="nowhere"), play(3)]
+    stream = [play(0), play(1), play(2, item_id="nowhere"), play(3)]
     agent.assigned([PLACE])
+    agent.process(batch_of(stream, 0, 1))
+    agent.write()
     letters.away = TryAgain("away")
 
     with pytest.raises(TryAgain):
-        agent.process(batch_of(stream))
+        agent.process(batch_of(stream, 1))
     for _ in range(5):
         agent.flush(NOW_MS)
     letters.away = None
-    agent.process(batch_of(stream))
+    agent.process(batch_of(stream, 1))
     agent.write()
 
     assert_as_replayed(stream, hot, durable)
