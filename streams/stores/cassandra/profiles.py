@@ -117,8 +117,8 @@ class ProfilesTable:
                     _ROW_BYTES,
                 ),
             ]
+        self._list(newest, stored)  # first: once the profile says when, who tries again takes it for listed
         self._connection.run(in_batches(writes), WRITE)
-        self._list(newest, stored)
 
     def get(self, member_id: str) -> Profile | None:
         """Return a member's profile, None for one never seen or forgotten since."""

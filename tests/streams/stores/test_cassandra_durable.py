@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streams.errors import FixRequest
+from streams.errors import FixRequest, TryAgain
 from streams.positions import NOTHING
 from streams.settings import Settings
 from streams.stores.cassandra.profiles import SLOT_MS, WEEK_MS
@@ -286,3 +286,27 @@ def test_the_right_to_write_is_had_though_its_first_answer_was_lost_and_it_was_a
     monkeypatch.undo()
     assert store.get(kind, [b"k"]) == [entry(b"k", 7).value]
     assert store.put(kind, [entry(b"k", 7)]) == [False]
+
+
+@pytest.mark.parametrize("broken_at", [2, 3, 4])
+def test_a_member_whose_first_write_broke_off_is_listed_once_it_is_tried_again(
+    store: CassandraDurableStore, member_id: str, monkeypatch: pytest.MonkeyPatch, broken_at: int
+) -> None:
+    run, calls = store._connection.run, 0
+
+    def breaks_once(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == broken_at:
+            raise TryAgain("killed")
+        return run(*arguments)
+
+    store.member_ids(1)  # connects
+    monkeypatch.setattr(store._connection, "run", breaks_once)
+    profile = Profile(member_id, "de", "tv", 1_000, 4_102_444_000_000)
+    with pytest.raises(TryAgain):
+        store.put_profiles([profile])
+    store.put_profiles([profile])
+
+    assert store.profile(member_id) == profile
+    assert member_id in store.member_ids(100)
