@@ -56,17 +56,17 @@ check: $(VENV)/.dev ## Check format, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## Measure parts against their limits, side by side in one run
-	@$(BIN)/python -m load_tests.bench
+bench: $(VENV)/.dev ## Measure parts against their limits, side by side in one run (ENGINES=real)
+	@$(BIN)/python -m load_tests.bench $(if $(REAL),--engines real)
 
-load-test: $(VENV)/.dev ## Hold a running platform against the service levels, open-loop
-	@$(BIN)/python -m load_tests
+load-test: $(VENV)/.dev ## Hold a running platform against the service levels, open-loop (ENGINES=real)
+	@$(BIN)/python -m load_tests $(if $(REAL),--engines real)
 
 eval: $(VENV)/.dev ## Measure ranking quality on MovieLens, beside known methods
 	@$(BIN)/python -m training_bridge.evaluation
 
-chaos: $(VENV)/.dev ## Kill processes at random moments; compare with a clean offline replay
-	@$(BIN)/python -m load_tests.chaos
+chaos: $(VENV)/.dev ## Strike a platform at random moments; compare with a clean offline replay (FAULTS=20 ENGINES=embedded)
+	@$(BIN)/python -m load_tests.chaos --faults $(or $(FAULTS),20) --engines $(or $(ENGINES),real)
 
 lock: ## Renew the locks: pinned by hash, free of download addresses
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 --upgrade pyproject.toml -o requirements.lock

@@ -167,6 +167,14 @@ def private_engines(*, quick: bool = True) -> Engines:
     return Engines(folder, free_ports(), quick=quick, jars=JARS)
 
 
+def require_engines(*names: str) -> None:
+    """Skip the test, or fail where engines are required, unless this machine can run these."""
+    engines = private_engines()
+    for name in names:
+        if (why := engines.missing(name)) is not None:
+            _cannot(why)
+
+
 def free_ports() -> int:
     """Return the first of a hundred ports that nobody listens on."""
     for base in random.SystemRandom().sample(PORTS, len(PORTS)):

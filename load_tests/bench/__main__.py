@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,8 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from load_tests.bench import fold, hit, page, pipeline
+from load_tests.bench import fold, hit, kafka_pipeline, page, pipeline
 from load_tests.platform import DEFAULT_DATA, free_port, start_platform, stop_platform, wait_until_ready
+from load_tests.real_engines import EngineKind, real_engines
 from streams.importers.dataset import Dataset
 from streams.importers.movielens import read_movielens
 from streams.settings import Settings
@@ -31,6 +35,7 @@ def main(
     data: Annotated[Path | None, typer.Option(help="A MovieLens folder; generated events where there is none")] = None,
     out: Annotated[Path, typer.Option(help="Folder for bench.json")] = Path("results"),
     only: Annotated[list[str] | None, typer.Option(help="Of: fold, pipeline, page, hit")] = None,
+    engines: Annotated[EngineKind, typer.Option(help="On which; real ones are started for the run")] = "embedded",
 ) -> None:
     """Measure the fold, the pipeline, a cold page and a cache hit."""
     console = Console()
@@ -38,12 +43,18 @@ def main(
     wanted = set(only or ("fold", "pipeline", "page", "hit"))
     reports: dict[str, Any] = {}
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="marquee-bench-") as folder:
-        for name, measure in (("fold", _fold), ("pipeline", _pipeline)):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="marquee-bench-"))
+        if engines == "real":
+            with console.status("starting Kafka, Cassandra, Redis and PostgreSQL"):
+                started = stack.enter_context(real_engines())
+            stack.enter_context(_in_environment(started.environment()))
+        measure_pipeline = _pipeline if engines == "embedded" else _kafka_pipeline
+        for name, measure in (("fold", _fold), ("pipeline", measure_pipeline)):
             if name in wanted:
                 with console.status(f"measuring the {name}"):
-                    reports[name], row = measure(found, Path(folder))
-                rows.append(row)
+                    reports[name], more = measure(found, Path(folder))
+                rows += more
         if wanted & {"page", "hit"}:
             state = Path(folder) / "platform"
             _set_up(state, found)
@@ -58,21 +69,67 @@ def main(
     console.print(f"written: {out / 'bench.json'}")
 
 
-def _fold(data: Path | None, _folder: Path) -> tuple[dict[str, Any], Row]:
+@contextlib.contextmanager
+def _in_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have variables in the environment of this process and its children."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _fold(data: Path | None, _folder: Path) -> tuple[dict[str, Any], list[Row]]:
     sample = fold.movielens_sample(data) if data else fold.generated_sample()
     rates = fold.measure(sample)
     what = f"fold alone, member and title state, {sample.name}"
     row = (what, f"{rates.fold:,.0f} events/s", f"decoding alone {rates.decode:,.0f}/s", _x(rates.fold / rates.decode))
-    return rates._asdict(), (*row, f"{FOLD_AIM:,} events/s a core")
+    return rates._asdict(), [(*row, f"{FOLD_AIM:,} events/s a core")]
 
 
-def _pipeline(data: Path | None, folder: Path) -> tuple[dict[str, Any], Row]:
+def _pipeline(data: Path | None, folder: Path) -> tuple[dict[str, Any], list[Row]]:
     dataset: Dataset = read_movielens(data) if data else generate_dataset()
     report = pipeline.measure_pipeline(dataset, folder)
     what = f"{report.events:,} events appended, consumed, folded, in both stores, committed"
     measured = f"{report.whole_s:.2f} s (append {report.append_s:.2f}, agent {report.agent_s:.2f})"
     row = (what, measured, f"bare consume and decode {report.bare_s:.2f} s", f"{_x(report.share_of_bare)} its rate")
-    return asdict(report), (*row, f"{WHOLE_PIPELINE_AIM_S:g} s or less")
+    return asdict(report), [(*row, f"{WHOLE_PIPELINE_AIM_S:g} s or less")]
+
+
+def _kafka_pipeline(data: Path | None, folder: Path) -> tuple[dict[str, Any], list[Row]]:
+    """On Kafka, with embedded stores and then with Redis and Cassandra."""
+    dataset: Dataset = read_movielens(data) if data else generate_dataset()
+    real = Settings()
+    near = real.model_copy(update={name: Settings.model_fields[name].default for name in ("hot_url", "durable_url")})
+    reports: dict[str, Any] = {}
+    rows: list[Row] = []
+    for stores, settings in (("embedded stores", near), ("Redis and Cassandra", real)):
+        report = kafka_pipeline.measure_kafka_pipeline(dataset, settings, folder / f"kafka-{len(rows)}", rounds=1)
+        reports[stores] = asdict(report)
+        what, one, two = f"pipeline on Kafka, one worker, {stores}", report.workers[1], report.workers[2]
+        measured = f"{one.per_s:,.0f}/s ({one.per_cpu_s:,.0f} a CPU second)"
+        bare, plain = report.share_of_bare, report.times_plain
+        rows += [
+            (what, measured, f"bare aiokafka loop {report.bare.per_s:,.0f}/s", _both(bare), "0.25x or more"),
+            (what, measured, f"plain Faust agent {report.plain.per_s:,.0f}/s", _both(plain), "5x or more"),
+            (
+                f"two workers, {stores}",
+                f"{report.workers[2].per_s:,.0f}/s",
+                "one worker",
+                _both(report.workers[2].over(one)),
+                "",
+            ),
+        ]
+    return reports, rows
+
+
+def _both(rate: kafka_pipeline.Rate) -> str:
+    return f"{rate.per_s:.2f}x ({rate.per_cpu_s:.2f}x a CPU second)"
 
 
 def _set_up(state: Path, data: Path | None) -> None:
