@@ -6,9 +6,12 @@ included, the engines are killed and the folder is removed. It ends by itself wh
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +30,9 @@ def start_guard(folder: Path, owner: Started) -> None:
 
 def kill_all(folder: Path) -> None:
     """Kill every engine that was started in a folder or below it."""
-    for record in sorted(folder.glob("**/run/*.json")):
-        kill(msgspec.json.decode(record.read_bytes(), type=Started))
+    for record in sorted(_records(folder)):
+        with contextlib.suppress(FileNotFoundError):  # it was stopped meanwhile
+            kill(msgspec.json.decode(record.read_bytes(), type=Started))
 
 
 def main(folder: Path, owner: Started) -> None:
@@ -38,6 +42,13 @@ def main(folder: Path, owner: Started) -> None:
             kill_all(folder)
             shutil.rmtree(folder, ignore_errors=True)
         time.sleep(POLL_S)
+
+
+def _records(folder: Path) -> Iterator[Path]:
+    """Yield what is kept of started engines. Folders may go meanwhile: a living broker removes those of its topics."""
+    for path, _, files in os.walk(folder):  # passes over what is gone; Path.glob does not
+        if os.path.basename(path) == "run":
+            yield from (Path(path, name) for name in files if name.endswith(".json"))
 
 
 if __name__ == "__main__":

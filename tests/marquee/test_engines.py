@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from marquee.engines.cli import engines_app
 from marquee.engines.engine import is_open
-from marquee.engines.guard import start_guard
+from marquee.engines.guard import kill_all, start_guard
 from marquee.engines.local import Engines
 from marquee.engines.process import Command, Started, is_running, kill, moment_of, send, spawn
 from marquee.state_folder import StateFolder
@@ -181,6 +181,19 @@ def test_a_guard_ends_engines_whose_owner_was_killed(engines: Engines) -> None:
         pid = pid_of(engines)
         owner.kill()
     eventually(lambda: not is_alive(pid) and not engines.folder.exists())
+
+
+def test_killing_all_passes_over_folders_that_go_meanwhile(engines: Engines) -> None:
+    engines.start("redis")
+    pid = pid_of(engines)
+    churn = "import os\nwhile True:\n for n in range(300): os.makedirs(f'topics/{n}', exist_ok=True)\n"
+    churn += " for n in range(300): os.rmdir(f'topics/{n}')"
+    with subprocess.Popen((sys.executable, "-S", "-c", churn), cwd=engines.folder) as broker:
+        eventually((engines.folder / "topics").exists)
+        for _ in range(30):
+            kill_all(engines.folder)
+        broker.kill()
+    assert not is_alive(pid)
 
 
 def test_postgres_starts_again_after_kill_9_with_what_was_committed(engines: Engines) -> None:
