@@ -14,6 +14,7 @@ has redis-server || missing="$missing redis-server"
 has_java || missing="$missing java"
 has mvn || missing="$missing maven"
 has_postgres || missing="$missing postgresql"
+has promtool || missing="$missing prometheus"
 [ -n "$missing" ] || exit 0
 
 has apt-get || { echo "This is no Debian machine; install by hand:$missing" >&2; exit 1; }
