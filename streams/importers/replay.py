@@ -35,7 +35,8 @@ MAX_SLEEP_S: Final = 1.0
 CHECKPOINT_EVENTS: Final = 20_000
 """Progress is kept this often; on going on, so many records at most are read back."""
 MAX_ATTEMPTS: Final = 60
-"""So many refusals in a row (log full or away), with the waits asked for, before the replay gives up."""
+"""So many refusals in a row (log full or away) before the replay gives up: after a minute or more."""
+WAIT_STEP_S: Final = 0.1
 DAY_MS: Final = 86_400_000
 
 Result = TypeVar("Result")
@@ -218,12 +219,12 @@ def _append(log: EventLog, events: Sequence[Event], shift_ms: int, clock: Clock)
 
 
 def _patiently(clock: Clock, work: Callable[[], Result]) -> Result:
-    """Return what `work` returns, waiting as asked while an engine is full or away, and then trying again."""
-    for _ in range(MAX_ATTEMPTS - 1):
+    """Return what `work` returns, waiting as asked, and ever longer, while an engine is full or away; then try again."""
+    for attempt in range(1, MAX_ATTEMPTS):
         try:
             return work()
         except (SlowDown, TryAgain) as error:
-            clock.sleep(error.retry_after_s)
+            clock.sleep(max(error.retry_after_s, min(attempt * WAIT_STEP_S, MAX_SLEEP_S)))
     return work()
 
 
