@@ -219,7 +219,7 @@ def _append(log: EventLog, events: Sequence[Event], shift_ms: int, clock: Clock)
 
 
 def _patiently(clock: Clock, work: Callable[[], Result]) -> Result:
-    """Return what `work` returns, waiting as asked, and ever longer, while an engine is full or away; then try again."""
+    """Return what `work` returns; while an engine is full or away, wait as asked, ever longer, and try again."""
     for attempt in range(1, MAX_ATTEMPTS):
         try:
             return work()
