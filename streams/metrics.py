@@ -14,6 +14,9 @@ LOG_REFUSED: Final = Counter(
 )
 LOG_USED_BYTES: Final = Gauge("marquee_log_used_bytes", "Bytes that a topic's records take up.", ["topic"])
 LOG_EXPIRED: Final = Counter("marquee_log_expired_records", "Records deleted by retention.")
+LOG_LOST: Final = Counter(
+    "marquee_log_lost", "Times that a topic was not the one that was stored, and its epoch was raised.", ["topic"]
+)
 
 LOG_APPEND_SECONDS: Final = Histogram(
     "marquee_log_append_seconds",

@@ -8,18 +8,20 @@ waited long enough; what a dying sink held is read again by the next one.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from streams import warehouse
 from streams.agents.folded_marks import offset_after
+from streams.agents.lost_log import Known, RaisableLog, begin_above
 from streams.errors import Corrupt, TryAgain
 from streams.event_log.epochs import partitions_in
-from streams.event_log.protocol import Batch, Epochs, EventLog, Record, TopicPartition
-from streams.positions import NOTHING
+from streams.event_log.protocol import Batch, EventLog, Record, TopicPartition
+from streams.positions import NOTHING, unpack_position
 from streams.settings import Settings
+from streams.warehouse.logs import note_log, noted_logs
 from streams.warehouse.ranges import day_of, folder_of
 
 GROUP: Final = "warehouse"
@@ -33,11 +35,12 @@ COMPACT_FILES: Final = 64
 
 @dataclass
 class _Held:
-    """What is held of one partition. next_offset: of the record to take next. since_ms: when a flush first saw the
-    oldest, None while there is nothing. day: on which the last record stored was appended, "" if not known."""
+    """What is held of one partition. next_offset: of the record to take next. topic_id: as the log says. since_ms:
+    when a flush first saw the oldest, None while there is nothing. day: on which the last record stored was appended, "" if not known."""
 
     epoch: int
     next_offset: int
+    topic_id: str = ""
     records: list[Record] = field(default_factory=list)
     since_ms: int | None = None
     day: str = ""
@@ -46,29 +49,35 @@ class _Held:
 class WarehouseSink:
     """An Agent that writes member events, impressions and exposures to Parquet files below `root`.
 
-    epochs_of: a topic's epochs (`EventLog.epochs`). A partition is flushed once `flush_records` are held or the
+    log: the one that is read. A partition is flushed once `flush_records` are held or the
     oldest has waited `flush_s`. Messages that do not decode are kept as raw bytes (see streams.warehouse.schemas).
     """
 
     name = GROUP
     topics: Sequence[str] = warehouse.TOPICS
 
-    def __init__(self, root: Path, epochs_of: Callable[[str], Epochs], flush_records: int, flush_s: float) -> None:
+    def __init__(self, root: Path, log: RaisableLog, flush_records: int, flush_s: float) -> None:
         self._root = root
-        self._epochs_of = epochs_of
+        self._log = log
         self._flush_records = flush_records
         self._flush_ms = flush_s * 1000
         self._held: dict[TopicPartition, _Held] = {}
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Take over partitions; return for each the offset after the last one stored (0 if none is)."""
+        """Take over partitions; return for each the offset after the last one stored (0 if none is). If the log is not
+        the one that was stored, its epoch is raised first."""
         places = list(partitions)
         for topic in {place.topic for place in places}:
-            epochs, ends = self._epochs_of(topic), warehouse.end_positions(self._root, topic)
+            ends, notes = warehouse.end_positions(self._root, topic), noted_logs(self._root, topic)
+            self._compare(topic, ends, notes)
+            topic_id, epochs = self._log.topic_id(topic), self._log.epochs(topic)
             for place in places:
                 if place.topic == topic:
-                    offset = offset_after(ends.get(place.partition, NOTHING), epochs, place.partition)
-                    self._held[place] = _Held(epochs[-1].epoch, offset)
+                    end = ends.get(place.partition, NOTHING)
+                    epoch, last = unpack_position(end)
+                    same = end != NOTHING and notes.get(epoch) == {topic_id}  # whatever epoch it is said to be of now
+                    offset = last + 1 if same else offset_after(end, epochs, place.partition)
+                    self._held[place] = _Held(epochs[-1].epoch, offset, topic_id)
         return {place: self._held[place].next_offset for place in places}
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
@@ -101,6 +110,12 @@ class WarehouseSink:
                     self._write(place, held)
         self._held.clear()
 
+    def _compare(self, topic: str, ends: Mapping[int, int], notes: Mapping[int, set[str]]) -> None:
+        """Have the log begin above what is stored, if that is of another log."""
+        stored = {unpack_position(end)[0] for end in ends.values()}
+        known = [Known(epoch, topic_id) for epoch, ids in notes.items() for topic_id in ids]
+        begin_above(self._log, topic, [*known, *(Known(epoch, "") for epoch in stored - notes.keys())])
+
     def _is_due(self, held: _Held, now_ms: int) -> bool:
         if not held.records:
             return False
@@ -115,13 +130,16 @@ class WarehouseSink:
             if held.records:
                 self._write(place, held)
             stored = warehouse.end_positions(self._root, place.topic).get(place.partition, NOTHING)
-            epochs = self._epochs_of(place.topic)
+            epochs = self._log.epochs(place.topic)
             known = partitions_in(epochs, epoch) is not None  # else it was made anew this moment
             offset = offset_after(stored, epochs, place.partition) if known else 0
-            held = self._held[place] = _Held(epoch, offset)
+            topic_id = self._log.topic_id(place.topic) if known else ""
+            held = self._held[place] = _Held(epoch, offset, topic_id)
         return held
 
     def _write(self, place: TopicPartition, held: _Held) -> int:
+        if held.topic_id:
+            note_log(self._root, place.topic, held.epoch, held.topic_id)
         warehouse.write_range(self._root, place.topic, place.partition, held.epoch, held.records)
         days = {day_of(record.timestamp_ms) for record in held.records} | {held.day}
         held.day = day_of(held.records[-1].timestamp_ms)
@@ -141,4 +159,4 @@ class WarehouseSink:
 def open_sink(settings: Settings, log: EventLog) -> WarehouseSink:
     """Return the sink of the settings' warehouse. Raises FixRequest for an unknown scheme of `warehouse_url`."""
     root = warehouse.root_of(settings)
-    return WarehouseSink(root, log.epochs, settings.warehouse_flush_records, settings.warehouse_flush_s)
+    return WarehouseSink(root, log, settings.warehouse_flush_records, settings.warehouse_flush_s)

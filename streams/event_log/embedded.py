@@ -121,7 +121,21 @@ class EmbeddedLog:
             raise FixRequest("partitions", f"topic {topic} has {count}, and never fewer")
         if partitions > count:
             with self._lock:
-                self._directory.grow(topic, lambda epoch: self.topic_log(topic).grow(partitions, epoch))
+                self._directory.begin_epoch(topic, lambda epoch: self.topic_log(topic).grow(partitions, epoch))
+                self.look_again(topic)
+            self._bell(topic).ring()
+
+    def topic_id(self, topic: str) -> str:
+        """Return what tells the topic from every other of its name; "" for one that former code made."""
+        self.topic_log(topic)
+        entry = self._directory.find(topic)
+        return entry.topic_id if entry is not None else ""
+
+    def raise_epoch(self, topic: str, above: int) -> None:
+        """Have all of a topic be of an epoch above `above`, as one write; see the protocol."""
+        if self.epoch(topic) <= above:
+            with self._lock:
+                self._directory.begin_epoch(topic, lambda epoch: self.topic_log(topic).begin_anew(epoch), above)
                 self.look_again(topic)
             self._bell(topic).ring()
 

@@ -124,6 +124,17 @@ class EventLog(Protocol):
         meanwhile. Does nothing if the topic has as many; raises FixRequest for fewer, or an unknown topic."""
         ...
 
+    def topic_id(self, topic: str) -> str:
+        """Return what tells a topic from every other that has or had its name, also in a log that was lost; "" if the
+        log does not know. Raises FixRequest for an unknown topic."""
+        ...
+
+    def raise_epoch(self, topic: str, above: int) -> None:
+        """Have all of a topic, what it holds included, begin in an epoch above `above`, unless its epoch is that: for a
+        log that is not the one that states were made from (see streams.agents.lost_log). What groups have read and
+        committed of it counts no more. Raises FixRequest for an unknown topic, or where there is no higher epoch."""
+        ...
+
     def delete_topic(self, topic: str) -> None:
         """Delete a topic and its records. Raises FixRequest for an unknown topic."""
         ...

@@ -8,6 +8,7 @@ outlives the folder itself.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -27,11 +28,13 @@ _TOPICS: Final = b"topics"
 
 class TopicEntry(msgspec.Struct, frozen=True, array_like=True):
     """The epoch in which a topic was made, its partition count then (0 once it is deleted), and the last epoch that it
-    grew into, 0 if it never has."""
+    grew into or was raised to, 0 if there is none. topic_id: no other topic ever has it ("" in files of former code).
+    """
 
     epoch: int
     partitions: int
     newest: int = 0
+    topic_id: str = ""
 
 
 class TopicDirectory:
@@ -72,35 +75,38 @@ class TopicDirectory:
                     return entry
                 if entry.partitions != partitions and not entry.newest:
                     raise FixRequest("partitions", f"topic {topic} had {entry.partitions}; that cannot change")
-            begun = TopicEntry(self._next_epoch(topic, entry), partitions)
+            begun = TopicEntry(self._next_epoch(topic, entry), partitions, topic_id=uuid.uuid4().hex)
             self._files.make(topic, partitions, begun.epoch)
             transaction.put(topic.encode(), msgspec.msgpack.encode(begun))
             return begun
 
-    def grow(self, topic: str, grow: Callable[[int], None]) -> None:
-        """Call `grow` with an epoch that the topic never had, one process at a time."""
+    def begin_epoch(self, topic: str, begin: Callable[[int], None], above: int = 0) -> None:
+        """Call `begin` with an epoch that the topic never had, one process at a time; above `above`, if that is given,
+        and not if the topic is there already."""
         with self._handle.use() as opened, opened.env.begin(write=True, db=opened.databases[_TOPICS]) as transaction:
             entry = _decode(transaction.get(topic.encode()))
             if entry is None:
                 raise FixRequest("topic", f"there is no topic {topic!r}")
-            epoch = self._next_epoch(topic, entry)
-            grow(epoch)
-            transaction.put(topic.encode(), msgspec.msgpack.encode(TopicEntry(entry.epoch, entry.partitions, epoch)))
+            if above and max(entry.epoch, entry.newest) > above:
+                return
+            epoch = self._next_epoch(topic, entry, above)
+            begin(epoch)
+            transaction.put(topic.encode(), msgspec.msgpack.encode(msgspec.structs.replace(entry, newest=epoch)))
 
     def retire(self, topic: str) -> None:
         """Delete a topic and its files, keeping its epoch."""
         with self._handle.use() as opened, opened.env.begin(write=True, db=opened.databases[_TOPICS]) as transaction:
             entry = _decode(transaction.get(topic.encode()))
             if entry:
-                transaction.put(topic.encode(), msgspec.msgpack.encode(TopicEntry(entry.epoch, 0, entry.newest)))
+                transaction.put(topic.encode(), msgspec.msgpack.encode(msgspec.structs.replace(entry, partitions=0)))
                 self._files.remove(topic)
 
-    def _next_epoch(self, topic: str, entry: TopicEntry | None) -> int:
-        """Return an epoch that the topic never had, witnessed."""
+    def _next_epoch(self, topic: str, entry: TopicEntry | None, above: int = 0) -> int:
+        """Return an epoch that the topic never had, above `above`, witnessed."""
         epochs = read_witness(self._witness)
-        epoch = max(entry.epoch if entry else 0, entry.newest if entry else 0, epochs.get(topic, 0)) + 1
+        epoch = max(entry.epoch if entry else 0, entry.newest if entry else 0, epochs.get(topic, 0), above) + 1
         if epoch > MAX_EPOCH:
-            raise FixRequest("topic", f"{topic} was recreated {MAX_EPOCH} times; use another name")
+            raise FixRequest("topic", f"{topic} has had {MAX_EPOCH} epochs; use another name")
         write_witness(self._witness, {**epochs, topic: epoch})
         return epoch
 

@@ -22,15 +22,15 @@ class TopicFiles:
 
     def log(self, topic: str, partitions: int, epoch: int) -> TopicLog:
         """Return the records of a topic that was made in `epoch` with `partitions`, whether its files are there or not.
-        If they are, they say how it has grown since."""
-        made = self._log(topic, first_epoch(epoch, partitions))
+        If they are, they say how its epochs have changed since."""
+        made = self._log(topic, epoch, first_epoch(epoch, partitions))
         if not made.exists():
             return made
         recorded = made.recorded_epochs()
         if recorded == made.epochs:
             return made
         made.close()
-        return self._log(topic, recorded)
+        return self._log(topic, epoch, recorded)
 
     def exist(self, topic: str, epoch: int) -> bool:
         """Return whether the topic's files of that epoch are there."""
@@ -53,8 +53,8 @@ class TopicFiles:
         for folder in self._root.glob(".deleted-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _log(self, topic: str, epochs: Epochs) -> TopicLog:
-        return TopicLog(self._path(topic, epochs[0].epoch), epochs, max_bytes=self._max_bytes, sync=self._sync)
+    def _log(self, topic: str, epoch: int, epochs: Epochs) -> TopicLog:
+        return TopicLog(self._path(topic, epoch), epochs, max_bytes=self._max_bytes, sync=self._sync)
 
     def _path(self, topic: str, epoch: int) -> Path:
         return self._root / f"{topic}-{epoch}"

@@ -15,7 +15,7 @@ import msgspec
 
 from streams.errors import Corrupt, FixRequest, SlowDown, TryAgain
 from streams.event_log.environments import FULL_RETRY_S, EnvironmentOptions, Handle, OpenEnvironment
-from streams.event_log.epochs import grown
+from streams.event_log.epochs import first_epoch, grown
 from streams.event_log.protocol import Appended, Epochs, Message, Record, TopicEpoch
 from streams.event_log.record_codec import (
     pack_message,
@@ -43,13 +43,13 @@ MAX_PARTITIONS: Final = 1024
 
 _FLOORS: Final = b"floors"
 """partition -> (offset, timestamp) below which nothing is kept: where an emptied partition goes on. And the epochs of a
-topic that has grown."""
+topic that has grown, or whose epoch was raised."""
 
 _EPOCHS: Final = b"epochs"
 
 
 class Grown(TryAgain):
-    """Another process gave the topic more partitions: what is known of it is to be read anew."""
+    """Another process changed the topic's epochs (it has more partitions, say): they are to be read anew."""
 
 
 class TopicLog:
@@ -96,6 +96,12 @@ class TopicLog:
             ends = [self._end(opened, transaction, partition) for partition in range(self.partitions)]
             recorded = _encode(grown(self.epochs, epoch, partitions, ends))
             transaction.put(_EPOCHS, recorded, db=opened.databases[_FLOORS])
+
+    def begin_anew(self, epoch: int) -> None:
+        """Have all records be of one epoch, as one write. Raises Grown if another process changed the epochs."""
+        with self._handle.use() as opened, opened.env.begin(write=True) as transaction:
+            self._check_known(opened, transaction)
+            transaction.put(_EPOCHS, _encode(first_epoch(epoch, self.partitions)), db=opened.databases[_FLOORS])
 
     def close(self) -> None:
         """Let go of the files."""

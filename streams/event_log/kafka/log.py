@@ -32,6 +32,7 @@ from streams.event_log.kafka.failures import told
 from streams.event_log.kafka.loop_thread import LoopThread
 from streams.event_log.protocol import Appended, Epochs, Message, Record, TopicPartition
 from streams.metrics import LOG_APPEND_SECONDS, LOG_APPENDED, LOG_REFUSED
+from streams.positions import MAX_EPOCH
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +98,15 @@ class KafkaLog:
         self._do("grow a topic", self._book.grow(topic, partitions))
         self._views.pop(topic, None)
 
+    def topic_id(self, topic: str) -> str:
+        """Return Kafka's id of the topic."""
+        return self._look(topic).topic_id.partition("/")[0]
+
     def raise_epoch(self, topic: str, above: int) -> None:
         """Begin a new epoch above `above`, unless the topic's is: what is stored of it is of another, lost log."""
+        if not 0 <= above < MAX_EPOCH:
+            raise FixRequest("topic", f"{topic} can have no epoch above {above}; use another name")
+        self._look(topic)
         self._do("raise an epoch", self._book.raise_above(topic, above))
         self._views.pop(topic, None)
 

@@ -15,12 +15,12 @@ from streams import warehouse
 from streams.agents import warehouse_sink
 from streams.agents.warehouse_sink import WarehouseSink, open_sink
 from streams.errors import TryAgain
-from streams.event_log.epochs import first_epoch
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import Batch, Message, Record, TopicPartition
 from streams.settings import Settings
 from streams.topics import IMPRESSIONS, MEMBER_EVENTS
 from streams.warehouse import list_files, read_topic
+from tests.streams.agents.state_stores import OneEpoch
 from tests.streams.warehouse_records import DAY, DAY_MS, NOON_MS, record, records
 
 FLUSH_RECORDS = 10
@@ -29,7 +29,7 @@ PLACE = TopicPartition(MEMBER_EVENTS, 0)
 
 
 def _sink(root: Path, epoch: int = 1) -> WarehouseSink:
-    return WarehouseSink(root, lambda _topic: first_epoch(epoch, 2), FLUSH_RECORDS, FLUSH_S)
+    return WarehouseSink(root, OneEpoch(epoch, 2), FLUSH_RECORDS, FLUSH_S)
 
 
 def _batch(offsets: Iterable[int], epoch: int = 1, place: TopicPartition = PLACE) -> Batch:

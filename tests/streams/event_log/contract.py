@@ -452,6 +452,38 @@ class EventLogContract:
             assert len(found) in (acknowledged + 1, acknowledged + 2)
             log.append(topic, numbered(1))
 
+    # Another log
+
+    def test_a_raised_epoch_is_that_of_all_records_and_nothing_read_before_counts(
+        self, log: EventLog, settings: Settings
+    ) -> None:
+        other = open_event_log(settings)
+        consumer = other.consumer("group", [self.topic])
+        log.append(self.topic, numbered(20))
+        consumer.commit(next_offsets(poll_until(consumer, 20)))
+        log.grow_topic(self.topic, 2 * PARTITIONS)
+        made = log.topic_id(self.topic)
+        log.raise_epoch(self.topic, 7)
+        raised = log.epochs(self.topic)
+        assert [(one.epoch, one.partitions, set(one.starts)) for one in raised] == [(8, 2 * PARTITIONS, {0})]
+        log.raise_epoch(self.topic, 5)
+        assert other.epochs(self.topic) == log.epochs(self.topic) == raised
+        assert made == log.topic_id(self.topic) == other.topic_id(self.topic) != ""
+        assert log.committed("group", TopicPartition(self.topic, 0)) is None
+        other.append(self.topic, numbered(20, start=20))
+        with pytest.raises(Fenced):
+            poll_until(consumer, 40)
+        batches = poll_until(consumer, 40)
+        assert sorted(map(int, values(batches))) == list(range(40))
+        assert {batch.epoch for batch in batches} == {8}
+        other.close()
+        log.delete_topic(self.topic)
+        with pytest.raises(FixRequest):
+            log.raise_epoch(self.topic, 9)
+        log.create_topic(self.topic, PARTITIONS)
+        assert log.epoch(self.topic) > 8
+        assert log.topic_id(self.topic) != made
+
     # Growth
 
     def test_growth_begins_an_epoch_at_the_end_of_each_partition(self, log: EventLog, settings: Settings) -> None:
