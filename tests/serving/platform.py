@@ -152,8 +152,11 @@ class Platform:
 async def running_platform(
     folder: Path, *, model: bool = True, prepared: bool = True, **changes: Any
 ) -> AsyncIterator[Platform]:
-    """Yield a running platform in `folder`; `changes` are settings. Enter and leave it in one task."""
-    settings = small_settings(folder, **changes)
+    """Yield a running platform in `folder`; `changes` are settings. Enter and leave it in one task.
+
+    A page may take 10 s: how busy the machine is does not change what is served. Tests of the deadline set their own.
+    """
+    settings = small_settings(folder, **({"page_deadline_s": 10.0} | changes))
     if prepared:
         prepare(settings, model=model)
     front = create_app(settings)

@@ -487,7 +487,7 @@ def _raise(*_: object) -> Page:
 
 
 async def test_a_page_that_takes_too_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running_platform(tmp_path) as platform:
+    async with running_platform(tmp_path, page_deadline_s=0.25) as platform:
 
         async def slow(*_: bytes) -> Any:
             await asyncio.sleep(0.4)

@@ -176,7 +176,7 @@ async def test_concurrent_requests_share_one_round_trip_and_one_build(
 async def test_a_frozen_redis_costs_a_timeout_now_and_then_and_never_the_deadline(
     redis: RedisServer, tmp_path: Path
 ) -> None:
-    async with platform_on(redis, tmp_path) as platform:
+    async with platform_on(redis, tmp_path, page_deadline_s=0.25) as platform:
         await platform.homepage()
         with frozen(redis):
             answers = [await timed(platform, member) for member in ("ben", "cleo", "dai", "eve", "fay") * 2]
@@ -233,7 +233,7 @@ async def test_an_emptied_redis_is_refilled_by_what_pages_ask_for(redis: RedisSe
 async def test_with_redis_frozen_and_the_durable_store_away_pages_fall_as_far_as_they_must(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with platform_on(redis, tmp_path) as platform:
+    async with platform_on(redis, tmp_path, page_deadline_s=0.25) as platform:
         await platform.homepage("ann")
 
         def hang(*_: object) -> Any:
