@@ -35,8 +35,9 @@ COMPACT_FILES: Final = 64
 
 @dataclass
 class _Held:
-    """What is held of one partition. next_offset: of the record to take next. topic_id: as the log says. since_ms:
-    when a flush first saw the oldest, None while there is nothing. day: on which the last record stored was appended, "" if not known."""
+    """What is held of one partition. next_offset: of the record to take next. topic_id: as the log says ("" if it does
+    not). since_ms: when a flush first saw the oldest, None while there is nothing. day: on which the last record stored
+    was appended, "" if not known."""
 
     epoch: int
     next_offset: int
