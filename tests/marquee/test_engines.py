@@ -21,7 +21,7 @@ from marquee.engines.process import Command, Started, is_running, kill, moment_o
 from marquee.state_folder import StateFolder
 from streams.errors import FixRequest, TryAgain
 from streams.settings import Settings
-from tests.engines import free_ports, private_engines
+from tests.engines import free_ports, private_engines, require_engines
 from tests.marquee.waiting import eventually, is_alive
 
 RUNNER = CliRunner()
@@ -31,9 +31,8 @@ SLEEP = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
 @pytest.fixture
 def engines() -> Iterator[Engines]:
     """Engines of the test's own; they are killed afterwards."""
+    require_engines("redis")
     engines = private_engines()
-    if why := engines.missing("redis"):
-        pytest.skip(why)
     yield engines
     for name in engines.running():
         engines.thaw(name)
@@ -197,8 +196,7 @@ def test_killing_all_passes_over_folders_that_go_meanwhile(engines: Engines) -> 
 
 
 def test_postgres_starts_again_after_kill_9_with_what_was_committed(engines: Engines) -> None:
-    if why := engines.missing("postgres"):
-        pytest.skip(why)
+    require_engines("postgres")
     engines.start("postgres")
     with psycopg.connect(engines.url("postgres"), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS number")
@@ -212,8 +210,7 @@ def test_postgres_starts_again_after_kill_9_with_what_was_committed(engines: Eng
 def test_the_command_starts_shows_and_stops_engines(tmp_path: Path) -> None:
     folder, port = tmp_path / "engines", free_ports()
     options = ["--folder", str(folder)]
-    if why := Engines(folder, port).missing("redis"):
-        pytest.skip(why)
+    require_engines("redis")
     started = RUNNER.invoke(engines_app, ["up", "redis", *options, "--base-port", str(port)])
     try:
         assert started.exit_code == 0, started.output

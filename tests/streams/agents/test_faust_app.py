@@ -32,7 +32,7 @@ from streams.stores.open import open_durable, open_hot
 from streams.stores.sql import open_sql
 from streams.topics import MEMBER_EVENTS
 from streams.warehouse import root_of
-from tests.engines import private_engines
+from tests.engines import private_engines, require_engines
 from tests.streams.event_log.kafka_topics import own_prefix
 
 ROOT = Path(__file__).parents[3]
@@ -216,9 +216,8 @@ def test_workers_join_die_and_come_back_as_zombies_and_every_state_is_that_of_a_
 
 @pytest.mark.slow
 def test_a_worker_waits_for_a_broker_that_is_away_at_its_start_or_later(tmp_path: Path) -> None:
+    require_engines("kafka")
     engines = private_engines()
-    if why := engines.missing("kafka"):
-        pytest.skip(why)
     settings = Settings(state=tmp_path, log_url=f"{engines.url('kafka')}/away.", partitions=4)
     workers, numbers = Workers(settings), itertools.count()
 

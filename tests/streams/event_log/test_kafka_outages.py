@@ -18,7 +18,7 @@ from streams.event_log.kafka.log import KafkaLog
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import Consumer, EventLog, Message
 from streams.settings import Settings
-from tests.engines import private_engines
+from tests.engines import private_engines, require_engines
 from tests.streams.event_log.contract import next_offsets, numbered, poll_until, read_all, values
 
 pytestmark = pytest.mark.slow
@@ -29,9 +29,8 @@ PATIENCE_S = 30.0
 @pytest.fixture(scope="module")
 def engines() -> Iterator[Engines]:
     """A broker of this module's own, not started yet."""
+    require_engines("kafka")
     engines = private_engines()
-    if why := engines.missing("kafka"):
-        pytest.skip(why)
     yield engines
     kill_all(engines.folder)
     shutil.rmtree(engines.folder)

@@ -18,7 +18,7 @@ from streams.stores.redis.address import Address, parse_address
 from streams.stores.redis.hot_store import RedisHotStore
 from streams.stores.redis.keys import BUCKETS, TAGS, bucket_of, slot_of
 from streams.stores.redis.reads import RedisReads
-from tests.engines import private_engines
+from tests.engines import private_engines, require_engines
 from tests.streams.stores.engines import entry
 
 TIMEOUT_S = 0.5
@@ -28,9 +28,8 @@ MOVING = KEYS[0]
 
 @pytest.fixture(scope="module")
 def engines() -> Iterator[Engines]:
+    require_engines("redis-cluster")
     engines = private_engines()
-    if why := engines.missing("redis-cluster"):
-        (pytest.fail if os.environ.get("MARQUEE_REQUIRE_ENGINES") == "1" else pytest.skip)(why)
     engines.start("redis-cluster")
     yield engines
     engines.kill("redis-cluster")
