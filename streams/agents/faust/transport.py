@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, IllegalStateError, InvalidSessionTimeoutError, KafkaError
 from aiokafka.errors import RebalanceInProgressError as Rebalancing
 from aiokafka.structs import OffsetAndMetadata
@@ -27,9 +28,6 @@ from streams.event_log.kafka.consumer import MIN_SESSION_MS
 from streams.event_log.kafka.membership import Membership
 from streams.event_log.protocol import Record
 
-if TYPE_CHECKING:
-    from streams.agents.faust.group import MemberApp
-
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.5
@@ -41,13 +39,26 @@ COMMIT_TIMEOUT_S: Final = 5.0
 Fetched = dict[KafkaPartition, list[Record]]
 
 
+class MemberOfGroup(Protocol):
+    """What the consumer thread asks of the Faust app that it belongs to."""
+
+    @property
+    def session_timeout_ms(self) -> int:
+        """How long a member may be silent before the group goes on without it."""
+        ...
+
+    def new_client(self, session_ms: int) -> AIOKafkaConsumer:
+        """Return a client that will be a member of the group."""
+        ...
+
+
 class BatchThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, which hands records over when asked. Its coroutines run in the thread's own loop, and
     raise aiokafka's errors; partitions have Kafka's names."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._group = cast("MemberApp", self.app)
+        self._group = cast("MemberOfGroup", self.app)
         self._session_ms = self._group.session_timeout_ms
         self._membership: Membership | None = None
         self._committed: dict[KafkaPartition, int] = {}

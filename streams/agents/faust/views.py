@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 from faust.web import Request, Response, View
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-if TYPE_CHECKING:
-    from streams.agents.faust.group import GroupApp
-    from streams.agents.faust.worker import WorkerApp
+from streams.agents.faust.group import GroupApp
+from streams.agents.health import AgentHealth
+
+
+class ViewedWorker(Protocol):
+    """What the views show of."""
+
+    health: AgentHealth
+    groups: Sequence[GroupApp]
+
+    def is_ready(self) -> bool:
+        """Return whether every agent makes progress."""
+        ...
 
 
 class Metrics(View):
@@ -29,7 +40,7 @@ class Readyz(View):
     view_path = "/readyz"
 
     async def get(self, request: Request, **kwargs: Any) -> Response:
-        worker = cast("WorkerApp", self.app)
+        worker = cast("ViewedWorker", self.app)
         return self.json({"agents": dict(worker.health.reasons())}, status=200 if worker.is_ready() else 503)
 
 
@@ -40,7 +51,7 @@ class Agents(View):
     view_path = "/agents"
 
     async def get(self, request: Request, **kwargs: Any) -> Response:
-        groups = cast("WorkerApp", self.app).groups
+        groups = cast("ViewedWorker", self.app).groups
         return self.json({group.group: _group(group) for group in groups})
 
 
