@@ -26,7 +26,7 @@ from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
 from serving.generations import GenerationalReads, follow_generations, look
 from serving.health import engine_probe, find_problems
-from serving.homepage.impression_log import ImpressionLog
+from serving.homepage.impression_log import APPEND_S, ImpressionLog
 from serving.homepage.page_cache import DEFAULT_MAX_BYTES, CachedPage, PageCache
 from serving.homepage.page_counts import PAGE_COUNTS
 from serving.homepage.page_maker import PageMaker
@@ -163,6 +163,7 @@ def open_services(settings: Settings) -> Services:
         Spool(settings.state / "impressions.spool"),
         settings.impression_queue,
         snapshots.persist,
+        append_s=None if settings.scheme_of(settings.log_url) == "embedded" else APPEND_S,
         on_written=None if settings.scheme_of(settings.hot_url) == "embedded" else share,
     )
     cache = PageCache(

@@ -42,8 +42,8 @@ RECENT_BYTES: Final = 32 << 20
 FIRST_RETRY_S: Final = 0.1
 MAX_RETRY_S: Final = 2.0
 APPEND_S: Final = 1.0
-"""How long a log that hangs is waited for: the queue holds what is shown meanwhile."""
-HANGS: Final = f"no answer within {APPEND_S:g} s"
+"""How long a log behind a network is waited for: the queue holds what is shown meanwhile."""
+HANGS: Final = "the log does not answer"
 FIND_WAIT_S: Final = 1.0
 """How long `find` waits for a page of this process that is still in the queue."""
 
@@ -59,12 +59,14 @@ class ImpressionLog:
         persist: Callable[[TitleSnapshot], object],
         *,
         linger_s: float = LINGER_S,
+        append_s: float | None = None,
         on_written: Callable[[Sequence[CachedPage]], object] | None = None,
     ) -> None:
-        """persist: stores the title snapshot of a page, for its replay. on_written: called, in the thread, with the
-        pages whose first showing, as fresh ones, was just written."""
+        """persist: stores the title snapshot of a page, for its replay. append_s: how long a log that hangs is waited
+        for, None for one that does not. on_written: called, in the thread, with the pages whose first showing, as fresh
+        ones, was just written."""
         self._log = log
-        self._appender = PatientAppend(log, IMPRESSIONS, APPEND_S)
+        self._appender = PatientAppend(log, IMPRESSIONS, append_s)
         self._persist = persist
         self._spool = spool
         self._max_queue = max_queue

@@ -431,11 +431,10 @@ class Hanging:
 
 @pytest.mark.parametrize("error", [None, TryAgain("no answer from the brokers")])
 def test_while_the_log_hangs_impressions_are_spooled_and_each_arrives_once(
-    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+    log: EventLog, tmp_path: Path, error: Exception | None
 ) -> None:
-    monkeypatch.setattr(impression_log, "APPEND_S", 0.05)
     hanging, spool = Hanging(log, error), Spool(tmp_path / "spool")
-    impressions = ImpressionLog(hanging, spool, 1_000, lambda _: None, linger_s=0.01)  # type: ignore[arg-type]  # only `append` is used
+    impressions = ImpressionLog(hanging, spool, 1_000, lambda _: None, linger_s=0.01, append_s=0.05)  # type: ignore[arg-type]  # only `append` is used
     impressions.start()
     entry = entry_of()
     shown = [first(entry)]
@@ -453,12 +452,9 @@ def test_while_the_log_hangs_impressions_are_spooled_and_each_arrives_once(
     assert sorted(ids_in(log)) == sorted(showing[0].decode() for showing in shown)
 
 
-def test_what_a_hanging_log_may_not_have_is_spooled_at_the_end(
-    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(impression_log, "APPEND_S", 0.05)
+def test_what_a_hanging_log_may_not_have_is_spooled_at_the_end(log: EventLog, tmp_path: Path) -> None:
     hanging, spool = Hanging(log), Spool(tmp_path / "spool")
-    impressions = ImpressionLog(hanging, spool, 1_000, lambda _: None, linger_s=0.01)  # type: ignore[arg-type]  # only `append` is used
+    impressions = ImpressionLog(hanging, spool, 1_000, lambda _: None, linger_s=0.01, append_s=0.05)  # type: ignore[arg-type]  # only `append` is used
     impressions.start()
     entry = entry_of()
     for showing in (first(entry), again(entry)):
