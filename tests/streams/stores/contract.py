@@ -56,6 +56,8 @@ class StateStoreContract:
     """The suite of any StateStore."""
 
     engine: ClassVar[str]
+    histories: ClassVar[int] = 20
+    """How many histories of writes are tried; fewer where each write goes over a network."""
 
     @pytest.fixture
     def new_place(self, tmp_path: Path) -> Callable[[], str]:
@@ -271,7 +273,7 @@ class StateStoreContract:
     def test_any_history_of_writes_reads_as_a_dictionary_would(self, new_place: Callable[[], str]) -> None:
         run_state_machine_as_test(
             _machine(self.engine, new_place),
-            settings=settings(max_examples=20, stateful_step_count=15, deadline=None),
+            settings=settings(max_examples=self.histories, stateful_step_count=15, deadline=None),
         )
 
 

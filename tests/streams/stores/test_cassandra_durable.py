@@ -33,6 +33,7 @@ def keyspace_url(cassandra_url: str) -> Iterator[str]:
 
 class TestCassandraDurableStore(DurableStoreContract):
     engine = "cassandra"
+    histories = 8
 
     @pytest.fixture
     def new_place(self, keyspace_url: str) -> Callable[[], str]:

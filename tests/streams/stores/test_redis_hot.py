@@ -36,6 +36,7 @@ class TestRedisHotStore(_RedisContract):
 
 class TestRedisClusterHotStore(_RedisContract):
     engine = "redis_cluster"
+    histories = 8
 
     @pytest.fixture
     def url(self, redis_cluster_url: str) -> str:
