@@ -323,9 +323,12 @@ async def test_an_event_that_only_the_durable_store_has_supersedes_the_cached_pa
         platform.act("ann", "t3")
         with away(tmp_path / "hot"):
             await asyncio.sleep(0.12)
-            after = await platform.homepage()
-            assert after["served"]["cache"] == "miss"
-            assert after["served"]["feature_position"] > before["served"]["feature_position"]
+            served, deadline_s = before["served"], time.monotonic() + 10
+            while served["feature_position"] == before["served"]["feature_position"]:  # a busy machine misses 50 ms
+                assert time.monotonic() < deadline_s, "the durable store's state was not shown"
+                served = (await platform.homepage())["served"]
+            assert served["cache"] == "miss"
+            assert served["feature_position"] > before["served"]["feature_position"]
 
 
 async def test_a_durable_store_locked_against_writes_does_not_matter_to_pages(tmp_path: Path) -> None:
