@@ -83,6 +83,11 @@ AGENT_NEWEST_STORED: Final = Gauge(
 AGENT_LAST_COMMIT: Final = Gauge(
     "marquee_agent_last_commit_timestamp_seconds", "When an agent last committed (Unix).", ["agent"]
 )
+PASSED_OVER: Final = Counter(
+    "marquee_agent_passed_over",
+    "Times that a consumer passed records over, and the agent began anew at its marks.",
+    ["agent", "topic"],
+)
 AGENT_READY: Final = Gauge("marquee_agent_ready", "1 while an agent makes progress, 0 while it waits.", ["agent"])
 AGENT_REBALANCES: Final = Counter("marquee_agent_rebalances", "Times that an agent's partitions changed.", ["agent"])
 

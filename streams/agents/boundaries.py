@@ -48,12 +48,12 @@ class Boundaries:
 
     def _check(self, topic: str, epoch: int, boundary: dict[int, int]) -> None:
         nexts = self._marks.next_offsets(TopicPartition(topic, partition) for partition in boundary)
-        behind = [at for at, offset in nexts.items() if self._holds_more(at, offset, boundary[at.partition])]
+        behind = [at for at, offset in nexts.items() if self.holds_more(at, offset, boundary[at.partition])]
         if behind:
             places = ", ".join(f"{at.topic}/{at.partition}" for at in behind)
             raise NotYet(f"waiting at the boundary of epoch {epoch} for {places}", WAIT_S)
 
-    def _holds_more(self, at: TopicPartition, offset: int, end: int) -> bool:
+    def holds_more(self, at: TopicPartition, offset: int, end: int) -> bool:
         """Return whether a partition has a record at `offset` or later below `end`: retention may have taken all."""
         if offset >= end:
             return False

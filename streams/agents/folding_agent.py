@@ -16,12 +16,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
+from streams import metrics
 from streams.agents.boundaries import Boundaries
 from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.generation import Generation
 from streams.agents.refilling import HotStoreWatch
 from streams.agents.writing import AtOnce, Snapshot, Writing
+from streams.errors import Fenced
 from streams.event_log.protocol import Batch, TopicPartition
 from streams.positions import NOTHING, pack_position, unpack_position
 
@@ -91,6 +93,8 @@ class FoldingAgent(ABC, Generic[HeldT]):
         self._boundaries = boundaries
         self._dead_letters = dead_letters
         self._partitions: dict[TopicPartition, HeldT] = {}
+        self._next: dict[TopicPartition, int] = {}
+        """The offset that is to come next, of each partition that was taken over."""
         self._since_flush = 0
         self._unwritten = 0
         self._newest_ms = 0
@@ -103,7 +107,9 @@ class FoldingAgent(ABC, Generic[HeldT]):
             self._generation.check()
         else:
             self._generation.begin()
-        return self._marks.take_over(places)
+        begins = self._marks.take_over(places)
+        self._next.update(begins)
+        return begins
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Drop what is held for partitions that others own now."""
@@ -113,6 +119,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
         self._boundaries.forget()
         for place in places:
             self._partitions.pop(place, None)
+            self._next.pop(place, None)
         if not self._partitions:
             self._writing = None
             self._unwritten = 0
@@ -125,17 +132,29 @@ class FoldingAgent(ABC, Generic[HeldT]):
             self._make_room()
         if self.keys_move:
             self._boundaries.wait(batch)
-        held = self._held_of(TopicPartition(batch.topic, batch.partition), batch.epoch)
+        place = TopicPartition(batch.topic, batch.partition)
+        self._check_follows(place, batch.records[0].offset)
+        held = self._held_of(place, batch.epoch)
         forwarded = held.forwarded
         rejected = self._take_in(held, batch)
         if rejected:
             self._dead_letters.put_all(batch.topic, batch.partition, rejected, batch.epoch)
         held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
+        if place in self._next:
+            self._next[place] = batch.records[-1].offset + 1
         self._newest_ms = batch.records[-1].timestamp_ms
         self._since_flush += len(batch.records)
         self._unwritten += len(batch.records)
         if held.forwarded > forwarded:
             self.write()  # what was appended elsewhere is appended again unless the mark says that it was
+
+    def _check_follows(self, place: TopicPartition, offset: int) -> None:
+        """Raise Fenced if records were passed over on the way here, which states would miss for ever: what is held of
+        the partition is begun anew. Those that retention took away, or that a log keeps to itself, are none."""
+        due = self._next.get(place, offset)
+        if offset > due and self._boundaries.holds_more(place, due, offset):
+            metrics.PASSED_OVER.labels(self.name, place.topic).inc()
+            raise Fenced(f"records of {place.topic}/{place.partition} from {due} on were passed over, to {offset}")
 
     def _held_of(self, place: TopicPartition, epoch: int) -> HeldT:
         """Return what is held of a partition. States of an earlier epoch are let go: they may have changed elsewhere

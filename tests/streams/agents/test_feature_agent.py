@@ -854,3 +854,28 @@ def test_what_was_folded_before_dead_letters_were_away_is_written_with_its_histo
 
     assert_as_replayed(stream, hot, durable)
     assert_history_has_each_event_once(stream, durable)
+
+
+class Kept(OneEpoch):
+    """A log that still has these records."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        super().__init__(EPOCH)
+        self.records = records
+
+    def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:
+        return [record for record in self.records if record.offset >= offset][:max_records]
+
+
+def test_records_that_a_consumer_passes_over_are_noticed_and_those_that_the_log_no_longer_has_are_not() -> None:
+    stream = [play(number) for number in range(6)]
+    whole = batch_of(stream).records
+    for kept, is_noticed in ((whole, True), (whole[4:], False)):
+        agent = FeatureAgent(lambda: CATALOGUE, MemoryStore(), MemoryStore(), Letters(), Kept(kept))
+        agent.assigned([PLACE])
+        agent.process(batch_of(stream, 0, 2))
+        if is_noticed:
+            with pytest.raises(Fenced, match="from 2 on were passed over, to 4"):
+                agent.process(batch_of(stream, 4))
+        else:
+            agent.process(batch_of(stream, 4))
