@@ -51,8 +51,7 @@ class FaustReader:
             self._begin()
             fetched = self._call("be read from", self._thread.take(max_records, timeout_s), timeout_s)
             self._assigned = frozenset(map(self._ours, self._thread.held))
-            self._place()
-            return self._as_batches(fetched) if fetched else []
+            return self._as_batches(fetched)
         except Fenced:
             self._assigned = frozenset()
             self._has_begun = False
@@ -96,9 +95,10 @@ class FaustReader:
             self._call("seek", self._thread.put(begins))
 
     def _as_batches(self, fetched: Fetched) -> list[Batch]:
-        """Return what was fetched as batches; it is fetched again if that cannot be done now."""
+        """Place what is new; return what was fetched as batches. If either cannot be done now, it is fetched again."""
         try:
-            return self._call("tell its topics", self._batches.batches(fetched))
+            self._place()
+            return self._call("tell its topics", self._batches.batches(fetched)) if fetched else []
         except TryAgain:
             self._call("seek", self._thread.put({at: records[0].offset for at, records in fetched.items()}))
             raise
