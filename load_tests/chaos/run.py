@@ -185,10 +185,11 @@ def _lag(log: EventLog) -> dict[str, int]:
 
 def _compare(settings: Settings) -> Comparison:
     log, (hot, durable) = open_event_log(settings), open_serving_stores(settings, feature_versions())
+    engine = open_sql(settings)
     try:
-        catalogue = read_catalogue(open_sql(settings))
-        return compare(log, catalogue, hot, durable, settings.path_of(settings.warehouse_url))
+        return compare(log, read_catalogue(engine), hot, durable, settings.path_of(settings.warehouse_url))
     finally:
         log.close()
         hot.close()
         durable.close()
+        engine.dispose()

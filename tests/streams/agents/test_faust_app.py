@@ -221,9 +221,14 @@ def test_a_worker_waits_for_a_broker_that_is_away_at_its_start_or_later(tmp_path
     settings = Settings(state=tmp_path, log_url=f"{engines.url('kafka')}/away.", partitions=4)
     workers, numbers = Workers(settings), itertools.count()
 
-    def worked_off(log: EventLog) -> bool:
+    def is_appended(log: EventLog) -> bool:
         try:
-            log.append(MEMBER_EVENTS, [play(next(numbers)) for _ in range(10)])
+            return bool(log.append(MEMBER_EVENTS, [play(next(numbers)) for _ in range(10)]))
+        except TryAgain:
+            return False
+
+    def is_worked_off(log: EventLog) -> bool:
+        try:
             return behind(log, "features") == 0
         except TryAgain:
             return False
@@ -233,11 +238,13 @@ def test_a_worker_waits_for_a_broker_that_is_away_at_its_start_or_later(tmp_path
         wait_for(lambda: any("is away" in line for line in workers.output()))
         engines.start("kafka")
         log = open_platform(settings)
-        wait_for(lambda: worked_off(log))
+        wait_for(lambda: is_appended(log))
+        wait_for(lambda: is_worked_off(log))
         engines.kill("kafka")
         time.sleep(settings.session_timeout_ms / 1000 + 1)
         engines.start("kafka")
-        wait_for(lambda: worked_off(log))
+        wait_for(lambda: is_appended(log))
+        wait_for(lambda: is_worked_off(log))
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE_S) == 0
         log.close()
