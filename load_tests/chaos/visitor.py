@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
 import re
@@ -58,7 +59,7 @@ class Visitor(threading.Thread):
                 self._take(member, self._get(member))
             except urllib.error.HTTPError as error:
                 self.failed[error.code] += 1
-            except (OSError, ValueError):
+            except (OSError, ValueError, http.client.HTTPException):
                 self.cut += not last
                 self.unanswered += last
                 continue
