@@ -111,25 +111,31 @@ def measure(store: CassandraDurableStore, bare: BareLoop) -> None:
     """Print a table of rates."""
     print("| a second | the limit | here | ratio |\n|---|---:|---:|---:|")
     for a_member in ROWS_A_MEMBER:
-        batches = [rows(number, a_member) for number in range(2 * ROUNDS)]
-        limit = best(lambda number, batches=batches: bare.append(batches[number][::BARE_SHARE]), ROWS // BARE_SHARE)  # type: ignore[misc]
-        ours = best(lambda number, batches=batches: store.append_history(batches[ROUNDS + number]), ROWS)  # type: ignore[misc]
-        line(f"history rows, {a_member} a member", limit, ours)
+        _measure_rows(store, bare, a_member)
     for size, count in STATES:
-        sets = [states(number, size, count) for number in range(2 * ROUNDS)]
-        kind = f"member@{size}"
-        limit = best(lambda number, sets=sets: bare.write(sets[number]), count)  # type: ignore[misc]
-        ours = best(lambda number, sets=sets, kind=kind: store.write(kind, sets[number]), count)  # type: ignore[misc]
-        line(f"states of {size:,} bytes: write", limit, ours)
-        put = best(lambda number, sets=sets, kind=kind: store.put(kind, sets[ROUNDS + number]), count)  # type: ignore[misc]
-        line(f"states of {size:,} bytes: put", limit, put)
-        keys = [key for key, _ in sets[0]]
-        line("get", None, best(lambda _, keys=keys, kind=kind: store.get(kind, keys), count))  # type: ignore[misc]
-        line("positions", None, best(lambda _, keys=keys, kind=kind: store.positions(kind, keys), count))  # type: ignore[misc]
-        line("scan", None, best(lambda _, kind=kind: deque(store.scan(kind), 0), count))  # type: ignore[misc]
+        _measure_states(store, bare, size, count)
     profiles = [[Profile(f"m{n}", "de", "tv", 1, at * 60_000) for n in range(3_000)] for at in range(ROUNDS)]
     line("profiles", None, best(lambda number: store.put_profiles(profiles[number]), 3_000))
     line("member ids listed", None, best(lambda _: store.member_ids(3_000), 3_000))
+
+
+def _measure_rows(store: CassandraDurableStore, bare: BareLoop, a_member: int) -> None:
+    batches = [rows(number, a_member) for number in range(2 * ROUNDS)]
+    limit = best(lambda number: bare.append(batches[number][::BARE_SHARE]), ROWS // BARE_SHARE)
+    ours = best(lambda number: store.append_history(batches[ROUNDS + number]), ROWS)
+    line(f"history rows, {a_member} a member", limit, ours)
+
+
+def _measure_states(store: CassandraDurableStore, bare: BareLoop, size: int, count: int) -> None:
+    sets = [states(number, size, count) for number in range(2 * ROUNDS)]
+    kind, keys = f"member@{size}", [key for key, _ in sets[0]]
+    limit = best(lambda number: bare.write(sets[number]), count)
+    line(f"states of {size:,} bytes: write", limit, best(lambda number: store.write(kind, sets[number]), count))
+    put = best(lambda number: store.put(kind, sets[ROUNDS + number]), count)
+    line(f"states of {size:,} bytes: put", limit, put)
+    line("get", None, best(lambda _: store.get(kind, keys), count))
+    line("positions", None, best(lambda _: store.positions(kind, keys), count))
+    line("scan", None, best(lambda _: deque(store.scan(kind), 0), count))
 
 
 def main() -> None:
