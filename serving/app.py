@@ -275,7 +275,7 @@ async def _follow_partitions(services: Services, log_ready: asyncio.Task[None]) 
     while True:
         try:
             await asyncio.to_thread(services.partitions.refresh)
-        except Exception:  # as above
+        except Exception:  # the task must outlive any surprise, or the next one would not be looked for
             logger.exception("the number of partitions could not be asked")
         await asyncio.sleep(PARTITIONS_REFRESH_S)
 
