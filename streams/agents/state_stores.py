@@ -44,28 +44,27 @@ class StateStores:
         values = self._hot.get(view.name, keys)
         positions = [position_of(value) if value else NOTHING for value in values]
         self._look_for_tombstones(view, keys, values, positions)
-        other = [
-            place
+        other = {
+            place: position
             for place, position in enumerate(self._durable.positions(view.name, keys))
             if position > positions[place] or (as_durable and position < positions[place] and values[place] is not None)
-        ]
+        }
         if other:
-            some = [keys[place] for place in other]
-            found = self._durable.get(view.name, some)
-            for place, value, position in zip(other, found, self._durable.positions(view.name, some), strict=True):
+            found = self._durable.get(view.name, [keys[place] for place in other])
+            for (place, position), value in zip(other.items(), found, strict=True):
                 values[place] = value
-                positions[place] = position_of(value) if value else position
+                positions[place] = position_of(value) if value else position  # read first: see _look_for_tombstones
         return [self._unpack(view, *entry) for entry in zip(keys, values, positions, strict=True)]
 
     def _look_for_tombstones(
         self, view: View, keys: Sequence[bytes], values: Sequence[bytes | None], positions: list[int]
     ) -> None:
-        """Fill in the positions of deleted states."""
+        """Fill in the positions of deleted states. One that another owner has written since it was found absent is none:
+        taken for one, it would be begun anew at that position, without what it covers."""
         absent = [place for place, value in enumerate(values) if value is None]
         if absent:
-            found = self._hot.positions(view.name, [keys[place] for place in absent])
-            for place, position in zip(absent, found, strict=True):
-                positions[place] = position
+            for place, version in zip(absent, self._hot.versions(view.name, [keys[at] for at in absent]), strict=True):
+                positions[place] = _deleted_at(version)
 
     def _unpack(self, view: View, key: bytes, value: bytes | None, position: int) -> EntityState:
         if value is None:
@@ -87,11 +86,11 @@ class StateStores:
             found = self._durable.versions(view.name, [keys[place] for place in absent])
             for place, version in zip(absent, found, strict=True):
                 versions[place] = version
-        return [version >> 1 if version & 1 else NOTHING for version in versions]
+        return list(map(_deleted_at, versions))
 
     def covered(self, view: View, keys: Sequence[bytes]) -> list[int]:
         """Return for each key up to which position the durable store has all of an entity, or it was deleted."""
-        deleted_at = (version >> 1 if version & 1 else NOTHING for version in self._hot.versions(view.name, keys))
+        deleted_at = map(_deleted_at, self._hot.versions(view.name, keys))
         return list(map(max, self._durable.positions(view.name, keys), deleted_at))
 
     def publish(self, view: View, entries: Sequence[StateEntry]) -> dict[int, bytes]:
@@ -128,3 +127,8 @@ class StateStores:
                     held[place] = StateEntry(entries[place].key, value)
         self._durable.write(view.name, held)
         return current
+
+
+def _deleted_at(version: int) -> int:
+    """Return the position of a tombstone from `version_of`, NOTHING of a state and where there is none."""
+    return version >> 1 if version & 1 else NOTHING
