@@ -59,8 +59,8 @@ class StateStores:
     def _look_for_tombstones(
         self, view: View, keys: Sequence[bytes], values: Sequence[bytes | None], positions: list[int]
     ) -> None:
-        """Fill in the positions of deleted states. One that another owner has written since it was found absent is none:
-        taken for one, it would be begun anew at that position, without what it covers."""
+        """Fill in the positions of deleted states. One that another owner has written since it was found absent is
+        none: taken for one, it would be begun anew at that position, without what it covers."""
         absent = [place for place, value in enumerate(values) if value is None]
         if absent:
             for place, version in zip(absent, self._hot.versions(view.name, [keys[at] for at in absent]), strict=True):
