@@ -1,0 +1,1 @@
+"""Experiments beside the pages that they test: allocation, life cycle, analysis, decisions."""
