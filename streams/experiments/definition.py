@@ -98,8 +98,8 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     id: lower-case letters, digits and `-`; also the key by which apps ask for the variant. layer: experiments of one
     layer share no members; "" for a layer of its own. traffic: share of the layer's members who take part; ramp: steps
     up to it. holdout: share of all members, the same for every experiment, who take part in none that names one so
-    large. forced: variants of testers, by member id; their outcomes are not counted. mde: the smallest relative effect on the
-    primary metric that is worth finding.
+    large. forced: variants of testers, by member id; their outcomes are not counted. mde: the smallest relative effect
+    on the primary metric that is worth finding.
     """
 
     id: str
