@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from streams.errors import Undeliverable
 
 MAX_IMPRESSION_BYTES: Final = 512 * 1024
+MAX_EXPOSURE_BYTES: Final = 16 * 1024
+"""Ten times what ids of the longest kind take, each byte escaped."""
 
 
 class ShownItem(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -56,7 +58,13 @@ class Impression(msgspec.Struct, frozen=True, gc=False):
 
 
 class Exposure(msgspec.Struct, frozen=True, gc=False):
-    """A member met a variant of an experiment on a page."""
+    """A member met a variant of an experiment, on a page or (`source`) in an app; page_id: "" where there was none.
+
+    first: whether the process that says so has not said it before, as far as it remembers; the first of all is the one
+    with the least `exposed_at_ms`. step: the page's step of the ladder, `fallback` for a fresh page that the champion
+    made because the variant's model was not there; whatever is not `fresh` did not show the variant in full.
+    country, device: of the request. forced: the variant was given to a tester, whose outcomes do not count.
+    """
 
     experiment: str
     variant: str
@@ -64,9 +72,15 @@ class Exposure(msgspec.Struct, frozen=True, gc=False):
     page_id: str
     exposed_at_ms: int
     first: bool
+    step: str = "fresh"
+    country: str = ""
+    device: str = ""
+    forced: bool = False
+    source: Literal["page", "app"] = "page"
 
 
 _impression_decoder = msgspec.json.Decoder(Impression)
+_exposure_decoder = msgspec.json.Decoder(Exposure)
 _encoder = msgspec.json.Encoder()
 
 
@@ -81,6 +95,21 @@ def decode_impression(raw: bytes) -> Impression:
         raise Undeliverable("too-large", f"{len(raw)} bytes; an impression may have {MAX_IMPRESSION_BYTES}")
     try:
         return _impression_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Undeliverable("malformed", str(error)) from None
+
+
+def encode_exposure(exposure: Exposure) -> bytes:
+    """Return the wire form of an exposure."""
+    return _encoder.encode(exposure)
+
+
+def decode_exposure(raw: bytes) -> Exposure:
+    """Return the exposure in a message. Raises Undeliverable (too-large, malformed)."""
+    if len(raw) > MAX_EXPOSURE_BYTES:
+        raise Undeliverable("too-large", f"{len(raw)} bytes; an exposure may have {MAX_EXPOSURE_BYTES}")
+    try:
+        return _exposure_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undeliverable("malformed", str(error)) from None
 

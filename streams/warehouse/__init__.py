@@ -9,7 +9,7 @@ meets two files of the same offsets takes each row from one of them.
 
 from streams.warehouse.compaction import compact
 from streams.warehouse.ranges import RangeFile, end_positions, list_files
-from streams.warehouse.reading import StoredEvent, iter_events, read_malformed, read_topic, to_events
+from streams.warehouse.reading import StoredEvent, iter_events, read_malformed, read_topic, to_events, to_exposures
 from streams.warehouse.root import root_of
 from streams.warehouse.schemas import SCHEMAS, TOPICS
 from streams.warehouse.writing import write_range
@@ -27,5 +27,6 @@ __all__ = [
     "read_topic",
     "root_of",
     "to_events",
+    "to_exposures",
     "write_range",
 ]

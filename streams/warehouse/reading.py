@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from streams import topics
 from streams.errors import Corrupt, FixRequest, TryAgain
 from streams.events import Event
+from streams.impressions import Exposure
 from streams.positions import pack_position
 from streams.warehouse.ranges import Slice, list_files, resolve
 from streams.warehouse.schemas import schema_of
@@ -72,6 +73,15 @@ def to_events(table: pa.Table) -> list[Event]:
     decode = msgspec.json.Decoder(dict[str, str]).decode
     columns["context"] = [decode(text) if text else {} for text in columns["context"]]
     return list(map(Event, *(columns[name] for name in _EVENT_COLUMNS)))
+
+
+def to_exposures(table: pa.Table) -> list[Exposure]:
+    """Return the exposures in rows of `exposures`, in their order. What a row of an older file does not say (null) has
+    the default of the field."""
+    names = [name for name in Exposure.__struct_fields__ if name in table.column_names]
+    columns = (table.column(name).to_pylist() for name in names)
+    rows = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+    return [Exposure(**{name: value for name, value in row.items() if value is not None}) for row in rows]
 
 
 def read_slices(slices: Sequence[Slice], schema: pa.Schema) -> pa.Table:

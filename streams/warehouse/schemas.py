@@ -16,7 +16,7 @@ import pyarrow as pa
 from streams import topics
 from streams.errors import FixRequest, Undeliverable
 from streams.events import decode_event
-from streams.impressions import MAX_IMPRESSION_BYTES, Exposure, decode_impression
+from streams.impressions import decode_exposure, decode_impression
 
 _PLACE: Final = [
     pa.field("partition", pa.int32(), nullable=False),
@@ -67,7 +67,13 @@ _EXPOSURE: Final = [
     pa.field("page_id", pa.string()),
     pa.field("exposed_at_ms", pa.int64()),
     pa.field("first", pa.bool_()),
+    pa.field("step", pa.string()),
+    pa.field("country", pa.string()),
+    pa.field("device", pa.string()),
+    pa.field("forced", pa.bool_()),
+    pa.field("source", pa.string()),
 ]
+"""Files written before there was a `step` have nulls from there on: see `streams.warehouse.reading.to_exposures`."""
 
 TOPICS: Final = (topics.MEMBER_EVENTS, topics.IMPRESSIONS, topics.EXPOSURES)
 """The topics kept. Dead letters have a log of their own."""
@@ -86,7 +92,6 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = {
 
 Row = tuple[Any, ...]
 
-_exposure_decoder = msgspec.json.Decoder(Exposure)
 _json = msgspec.json.Encoder(order="deterministic")
 
 
@@ -117,12 +122,7 @@ def _impression_row(raw: bytes) -> Row:
 
 
 def _exposure_row(raw: bytes) -> Row:
-    if len(raw) > MAX_IMPRESSION_BYTES:
-        raise Undeliverable("too-large", f"{len(raw)} bytes; an exposure may have {MAX_IMPRESSION_BYTES}")
-    try:
-        exposure = _exposure_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Undeliverable("malformed", str(error)) from None
+    exposure = decode_exposure(raw)
     _check_int64(exposure.exposed_at_ms)
     return msgspec.structs.astuple(exposure)
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from streams.errors import Corrupt, FixRequest, TryAgain
 from streams.event_log.protocol import Record
 from streams.events import Event, decode_event, encode_event
-from streams.impressions import Exposure, Impression, ShownItem, ShownRow, encode_impression
+from streams.impressions import Exposure, Impression, ShownItem, ShownRow, encode_exposure, encode_impression
 from streams.positions import pack_position
 from streams.settings import Settings
 from streams.topics import DEAD_LETTERS, EXPOSURES, IMPRESSIONS, MEMBER_EVENTS
@@ -32,6 +32,7 @@ from streams.warehouse import (
     read_topic,
     root_of,
     to_events,
+    to_exposures,
     write_range,
 )
 from streams.warehouse.forgetting import forget_rows
@@ -120,6 +121,17 @@ def test_impressions_and_exposures_come_back_with_their_nested_parts_as_json(tmp
     assert row["repeats"] == f'[["p3",{NOON_MS + 1}]]'
     (row,) = read_topic(tmp_path, EXPOSURES, list(Exposure.__struct_fields__)).to_pylist()
     assert Exposure(**row) == exposure
+
+
+def test_exposures_of_files_without_the_newer_columns_have_their_defaults(tmp_path: Path) -> None:
+    new = Exposure("exp", "b", "m2", "p2", NOON_MS + 1, False, "stale", "NL", "tv", True, "app")
+    old = Exposure("exp", "a", "m1", "p1", NOON_MS, True)
+    (path,) = write_range(tmp_path, EXPOSURES, 0, 1, [Record(0, NOON_MS, b"m1", encode_exposure(old))])
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(table.drop_columns(["step", "country", "device", "forced", "source"]), path)
+    write_range(tmp_path, EXPOSURES, 0, 1, [Record(1, NOON_MS, b"m2", encode_exposure(new))])
+    assert to_exposures(read_topic(tmp_path, EXPOSURES)) == [old, new]
+    assert read_topic(tmp_path, EXPOSURES, ["step"]).column("step").to_pylist() == [None, "stale"]
 
 
 @pytest.mark.parametrize("topic", [MEMBER_EVENTS, IMPRESSIONS, EXPOSURES])
