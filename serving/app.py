@@ -26,12 +26,13 @@ from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
 from serving.generations import GenerationalReads, follow_generations, look
 from serving.health import engine_probe, find_problems
-from serving.homepage.impression_log import APPEND_S, ImpressionLog
+from serving.homepage.impression_log import ImpressionLog
 from serving.homepage.page_cache import DEFAULT_MAX_BYTES, CachedPage, PageCache
 from serving.homepage.page_counts import PAGE_COUNTS
 from serving.homepage.page_maker import PageMaker
 from serving.homepage.service import HomepageService, wall_clock_ms
 from serving.homepage.spool import Spool
+from serving.homepage.spooled_appender import APPEND_S
 from serving.homepage.state_reader import StateReader
 from serving.ingest import Ingest
 from serving.models.holder import ModelHolder

@@ -1,15 +1,14 @@
 """The impression log: says in the `impressions` topic what each member was shown, off the request path.
 
 The request path adds a small tuple to a bounded queue. A thread takes what is there every tenth of a second,
-encodes it, and appends it in one call. While the log is away or full, batches go to a spool file, which is drained,
-in order, once the log is back. Only what exceeds the queue and the spool is dropped, and counted.
+encodes it, and appends it in one call, or spools it while the log is away (see `spooled_appender`). Only what exceeds
+the queue and the spool is dropped, and counted.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -20,9 +19,9 @@ from serving import metrics
 from serving.homepage.page_cache import CachedPage, Origin
 from serving.homepage.page_finder import find_in_log, find_in_message
 from serving.homepage.page_id import parse_page_id
-from serving.homepage.patient_append import PatientAppend
 from serving.homepage.showing import Showing, encoded_impression, grouped, impression_of
 from serving.homepage.spool import Spool
+from serving.homepage.spooled_appender import BATCH_MAX, Counts, SpooledAppender
 from serving.titles import TitleSnapshot
 from streams.errors import MarqueeError
 from streams.event_log.protocol import EventLog, Message
@@ -34,16 +33,10 @@ logger = logging.getLogger(__name__)
 LINGER_S: Final = 0.1
 """How long impressions gather before they are appended: each append waits for the disk once, whatever its size."""
 
-BATCH_MAX: Final = 2_000
 RECENT_PAGES: Final = 2_000
 RECENT_BYTES: Final = 32 << 20
 """Impressions remembered in memory, in number and size: those that somebody looks at are mostly seconds old."""
 
-FIRST_RETRY_S: Final = 0.1
-MAX_RETRY_S: Final = 2.0
-APPEND_S: Final = 1.0
-"""How long a log behind a network is waited for: the queue holds what is shown meanwhile."""
-HANGS: Final = "the log does not answer"
 FIND_WAIT_S: Final = 1.0
 """How long `find` waits for a page of this process that is still in the queue."""
 
@@ -66,9 +59,9 @@ class ImpressionLog:
         for, None for one that does not. on_written: called, in the thread, with the pages whose first showing, as fresh
         ones, was just written."""
         self._log = log
-        self._appender = PatientAppend(log, IMPRESSIONS, append_s)
+        counts = Counts(metrics.IMPRESSIONS_APPENDED, metrics.IMPRESSIONS_SPOOLED)
+        self._appender = SpooledAppender(log, IMPRESSIONS, spool, append_s, counts)
         self._persist = persist
-        self._spool = spool
         self._max_queue = max_queue
         self._linger_s = linger_s
         self._on_written = on_written
@@ -77,10 +70,6 @@ class ImpressionLog:
         """A batch that neither the log nor the spool could take."""
         self._held_pages: list[CachedPage] = []
         """The pages first shown, as fresh ones, in that batch."""
-        self._unanswered: list[Message] = []
-        """The messages of an append that hangs."""
-        self._drained_to: int | None = None
-        """Where they end in the spool, None if they are not in it."""
         self._recent: dict[bytes, bytes] = {}
         """Messages by page id; those of one message are forgotten at once."""
         self._recent_groups: deque[tuple[list[bytes], bytes]] = deque()
@@ -91,11 +80,12 @@ class ImpressionLog:
         self._begun = self._ended = 0
         """Passes over the queue, by the thread."""
         self._stopping = False
-        self._retry_at_s = 0.0
-        self._retry_s = 0.0
         self._thread = threading.Thread(target=self._run, name="impression-log", daemon=True)
-        self.problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
         """Why the last append failed, None if it did not."""
+        return self._appender.problem
 
     def start(self) -> None:
         """Start appending, with what an earlier process left in the spool."""
@@ -140,23 +130,21 @@ class ImpressionLog:
             self._wake.wait(self._linger_s)
             self._wake.clear()
             self._step()
-        self._retry_at_s = 0.0
+        self._appender.retry_now()
         self._step()
-        try:
-            self._spool_unanswered()
-        except MarqueeError as error:
-            logger.error("%d impressions may be lost: %s", len(self._unanswered), error)
+        self._appender.close()
 
     def _step(self) -> None:
         with self._passes:
             self._begun += 1
         try:
-            self._settle()
-            while self._drain_spool() and self._write_next():
-                pass
+            self._appender.settle()
+            self._appender.drain()
+            while self._write_next():
+                self._appender.drain()  # what follows may have been spooled behind it
         except Exception:  # the thread must outlive any surprise, or every later impression would be lost
             logger.exception("impressions could not be written")
-            self._back_off("unexpected error")
+            self._appender.back_off("unexpected error")
         with self._passes:
             self._ended = self._begun
             self._passes.notify_all()
@@ -167,81 +155,12 @@ class ImpressionLog:
         if not batch:
             return False
         self._held = batch
-        if not self._append(batch):
-            try:
-                self._spool.append(batch)
-            except MarqueeError as error:
-                self.problem = f"{self.problem}; {error}"
-                return False
-            metrics.IMPRESSIONS_SPOOLED.inc(len(batch))
+        if not self._appender.write(batch):
+            return False
         pages, self._held, self._held_pages = self._held_pages, [], []
         if pages and self._on_written is not None:
             self._on_written(pages)
         return True
-
-    def _append(self, batch: list[Message]) -> bool:
-        """Append to the log, or have that under way, unless that failed a moment ago or older impressions wait in the
-        spool; return whether the batch is seen to."""
-        if self._spool.waiting_bytes or self._appender.is_under_way or time.monotonic() < self._retry_at_s:
-            return False
-        try:
-            if self._appender.append(batch):
-                self._appended(batch)
-            else:
-                self._unanswered = batch
-                self._back_off(HANGS)
-        except MarqueeError as error:
-            self._back_off(str(error))
-            return False
-        return True
-
-    def _settle(self) -> None:
-        """See what became of an append that was given up waiting for; what failed goes to the spool."""
-        if not self._appender.is_under_way:
-            return
-        try:
-            if not self._appender.settle():
-                return
-        except MarqueeError as error:
-            self._back_off(str(error))
-            self._spool_unanswered()
-            return
-        if self._drained_to is not None:
-            self._spool.drained(self._drained_to)
-        self._appended(self._unanswered)
-        self._unanswered, self._drained_to = [], None
-
-    def _spool_unanswered(self) -> None:
-        """Put a batch into the spool of which it is not known whether it is in the log: it may then be there twice."""
-        if self._unanswered and self._drained_to is None:
-            self._spool.append(self._unanswered)
-            metrics.IMPRESSIONS_SPOOLED.inc(len(self._unanswered))
-        self._unanswered, self._drained_to = [], None
-
-    def _drain_spool(self) -> bool:
-        """Append a batch from the spool, if one is due; always go on (what follows may be spooled behind it)."""
-        while self._spool.waiting_bytes and not self._appender.is_under_way and time.monotonic() >= self._retry_at_s:
-            try:
-                messages, end = self._spool.peek(BATCH_MAX)
-                if not messages or self._appender.append(messages):
-                    self._spool.drained(end)
-                    self._appended(messages)
-                else:
-                    self._unanswered, self._drained_to = messages, end
-                    self._back_off(HANGS)
-            except MarqueeError as error:
-                self._back_off(str(error))
-                break
-        return True
-
-    def _appended(self, messages: list[Message]) -> None:
-        metrics.IMPRESSIONS_APPENDED.inc(len(messages))
-        self.problem, self._retry_s = None, 0.0
-
-    def _back_off(self, reason: str) -> None:
-        self.problem = f"impressions cannot be appended: {reason}"
-        self._retry_s = min(max(FIRST_RETRY_S, self._retry_s * 2), MAX_RETRY_S)
-        self._retry_at_s = time.monotonic() + self._retry_s
 
     def _take(self) -> list[Message]:
         """Return up to BATCH_MAX queued showings as messages, repeats of a page in one, and remember them."""
