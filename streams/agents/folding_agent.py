@@ -34,6 +34,10 @@ BEHIND_MS: Final = 2_000
 """An agent that is busy with records older than this is behind: it writes states that change again soon later, which is
 several times as fast. One that keeps up writes at once, since a homepage waits for it."""
 
+PUBLISHED_BEHIND_MS: Final = 500
+"""One that is behind, and writes beside its fold, still publishes so often: pages wait no longer than that, beside what it
+is behind, and a state that changes a hundred times meanwhile is sent once."""
+
 UNWRITTEN_RECORDS: Final = 20_000
 """No more records than these (a batch over them while stores are away) wait to be written. After a crash so many fold
 again in a quarter of a second; and a title that changes ten times meanwhile is written once."""
@@ -98,6 +102,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
         self._since_flush = 0
         self._unwritten = 0
         self._newest_ms = 0
+        self._published_ms = 0
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Take over partitions, each from where the durable store ends: what it lacks is folded (again)."""
@@ -172,6 +177,9 @@ class FoldingAgent(ABC, Generic[HeldT]):
         behind = self._since_flush >= BUSY_RECORDS and now_ms - self._newest_ms >= BEHIND_MS
         self._since_flush = 0
         if self._writes_beside:
+            if not behind or now_ms - self._published_ms >= PUBLISHED_BEHIND_MS:
+                self._publish(list(self._partitions.values()))
+                self._published_ms = now_ms
             self._advance(behind=behind)
         elif not behind or self._unwritten >= UNWRITTEN_RECORDS:
             self.write()
@@ -189,9 +197,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
         self._finish()
 
     def _advance(self, *, behind: bool) -> None:
-        """Publish what has changed; have the next snapshot written once the last one is."""
-        if not behind:
-            self._publish(list(self._partitions.values()))
+        """Have the next snapshot written once the last one is."""
         if self._writing is not None and self._writing.future is not None and not self._writing.future.done():
             return  # not even a failure is known yet
         self._finish()

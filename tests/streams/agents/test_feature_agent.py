@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streams.agents.catalogue_source import CatalogueSource
 from streams.agents.feature_agent import FeatureAgent
-from streams.agents.folding_agent import BEHIND_MS, BUSY_RECORDS, UNWRITTEN_RECORDS
+from streams.agents.folding_agent import BEHIND_MS, BUSY_RECORDS, PUBLISHED_BEHIND_MS, UNWRITTEN_RECORDS
 from streams.agents.refilling import KINDS, MARKER_KIND, HotStoreWatch
 from streams.catalogue import GRACE_MS, Catalogue, Title, publish_titles
 from streams.errors import Fenced, TryAgain, Undeliverable
@@ -24,7 +24,7 @@ from streams.features.replay import replay
 from streams.features.title import TITLE, title_key
 from streams.forget import forget_member
 from streams.importers.movielens import read_movielens
-from streams.positions import pack_position
+from streams.positions import pack_position, unpack_position
 from streams.stores.embedded_hot import EmbeddedHotStore
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
 from streams.stores.sqlite_durable import SqliteDurableStore
@@ -423,6 +423,20 @@ def test_an_agent_that_is_behind_gathers_writes_up_to_a_bound() -> None:
     assert agent.flush(late_ms) == {PLACE: BUSY_RECORDS}
     agent.process(batch_of(stream, 0, BUSY_RECORDS))
     assert agent.flush(late_ms) != {PLACE: BUSY_RECORDS}, "no more than the bound waits"
+
+
+def test_an_agent_that_is_behind_and_writes_beside_its_fold_still_publishes_now_and_then() -> None:
+    hot = MemoryStore()
+    agent = agent_over(hot, MemoryStore(), beside=True)
+    stream = [play(number) for number in range(3 * BUSY_RECORDS)]
+    late_ms = batch_of(stream).records[-1].timestamp_ms + BEHIND_MS
+    positions = []
+    for step, after_ms in enumerate((0, PUBLISHED_BEHIND_MS - 1, PUBLISHED_BEHIND_MS)):
+        agent.process(batch_of(stream, step * BUSY_RECORDS, (step + 1) * BUSY_RECORDS))
+        agent.flush(late_ms + after_ms)
+        positions.append(unpack_position(hot.positions("member", [b"m"])[0])[1])
+
+    assert positions == [BUSY_RECORDS - 1, BUSY_RECORDS - 1, 3 * BUSY_RECORDS - 1]
 
 
 def test_an_agent_that_keeps_up_writes_at_once_however_busy() -> None:
