@@ -35,8 +35,8 @@ BEHIND_MS: Final = 2_000
 several times as fast. One that keeps up writes at once, since a homepage waits for it."""
 
 PUBLISHED_BEHIND_MS: Final = 500
-"""One that is behind, and writes beside its fold, still publishes so often: pages wait no longer than that, beside what it
-is behind, and a state that changes a hundred times meanwhile is sent once."""
+"""One that is behind, and writes beside its fold, still publishes so often: pages wait no longer than that, beside what
+it is behind, and a state that changes a hundred times meanwhile is sent once."""
 
 UNWRITTEN_RECORDS: Final = 20_000
 """No more records than these (a batch over them while stores are away) wait to be written. After a crash so many fold
