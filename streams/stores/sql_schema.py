@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from streams.stores.sql_transactions import MissingTable, transaction
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest revision. Here once more, so that a database that is at it is used without Alembic being imported."""
 
 LOCK: Final = "schema"

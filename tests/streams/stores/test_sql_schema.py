@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from serving.models import registry as serving_registry
 from streams import catalogue
 from streams.errors import FixRequest, MarqueeError, TryAgain
+from streams.experiments import tables as experiments
 from streams.importers import progress
 from streams.settings import Settings
 from streams.stores.migrations.upgrade import configuration
@@ -24,7 +25,7 @@ from streams.stores.sql import open_sql
 from streams.stores.sql_schema import HEAD, migrate, schema_version
 from training_bridge import registry
 
-TABLES = (catalogue.metadata, progress.metadata, serving_registry.metadata)
+TABLES = (catalogue.metadata, progress.metadata, serving_registry.metadata, experiments.metadata)
 """Of every floor: a floor that gets tables is added here."""
 
 ROOT = Path(__file__).resolve().parents[3]
