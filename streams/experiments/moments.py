@@ -65,12 +65,15 @@ class Moments(msgspec.Struct, frozen=True):
         """Return the mean of a number; nan of no members."""
         return float(Fraction(self.sums[of], self.n * SCALE)) if self.n else float("nan")
 
+    def product(self, one: Of, other: Of) -> int:
+        """Return the sum of the products of two numbers."""
+        return self.products[_PLACE[(one, other) if one <= other else (other, one)]]
+
     def covariance(self, one: Of, other: Of) -> float:
         """Return the sample covariance (n - 1) of two numbers; nan of fewer than two members. Exact before rounding."""
         if self.n < 2:
             return float("nan")
-        pair = (one, other) if one <= other else (other, one)
-        product = self.products[_PLACE[pair]]
+        product = self.product(one, other)
         return float(
             Fraction(self.n * product - self.sums[one] * self.sums[other], self.n * (self.n - 1) * SCALE * SCALE)
         )
