@@ -128,12 +128,16 @@ def softmax(score: NDArray[np.float32], free: Mask) -> NDArray[np.float32]:
 
 
 def fill(draft: Draft, makers: tuple[RowMaker, ...]) -> None:
-    """Make the rows: those of the makers; if all were too short (a tiny catalogue), one of what there is; exploring."""
+    """Make the rows: those of the makers; if all were too short (a tiny catalogue), one of what there is; exploring.
+
+    If the page may not have any of them, it gets the one of what there is all the same."""
     for make in makers:
         make(draft)
     if all(row.kind == "continue_watching" for row in draft.rows):
         rows.everything(draft)
     rows.explore(draft)
+    if not draft.rows:
+        rows.everything(draft, always=True)
 
 
 def in_order(draft: Draft) -> list[DraftRow]:

@@ -81,9 +81,14 @@ class Draft:
         """Return whether titles are enough for a row."""
         return len(rows) >= self.params.row_min
 
-    def add(self, row: DraftRow) -> None:
-        """Put a row on the page."""
+    def add(self, row: DraftRow, *, always: bool = False) -> None:
+        """Put a row on the page, its value weighted; one of a kind that the page may not have is left out, and its
+        titles stay free, unless it is to be there `always`."""
+        if not (always or self.params.allows(row.kind)):
+            return
         self.take(row.rows)
+        if self.params.row_weights is not None:
+            row = row._replace(value=row.value * self.params.weight(row.kind))
         self.rows.append(row)
 
 

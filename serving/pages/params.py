@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 import msgspec
+
+from streams.errors import FixRequest
 
 BUILDER_VERSION: Final = 2
 """Raised whenever the same inputs and parameters would give another page."""
@@ -61,10 +63,51 @@ class PageParams:
     """A title shown no more than this in 30 days still has something to tell."""
     explore_young_days: float = 14.0
 
+    rows: tuple[str, ...] | None = None
+    """The kinds of rows that a page may have, None for all. A page that would have none gets one of any titles."""
+    row_weights: tuple[tuple[str, float], ...] | None = None
+    """Factors of the rows' predicted values, by kind; 1 for kinds that are not named."""
+
     @property
     def version(self) -> str:
-        """A short digest of the parameters and the builder's version; pages are alike only under the same one."""
-        return hashlib.sha256(msgspec.json.encode((BUILDER_VERSION, self))).hexdigest()[:16]
+        """A short digest of the parameters and the builder's version; pages are alike only under the same one.
+
+        What is None is left out, so that a new parameter leaves the digests of pages without it as they were.
+        """
+        values = {name: value for name, value in _values(self) if value is not None}
+        return hashlib.sha256(msgspec.json.encode((BUILDER_VERSION, values))).hexdigest()[:16]
+
+    def allows(self, kind: str) -> bool:
+        """Return whether a page may have rows of a kind."""
+        return self.rows is None or kind in self.rows
+
+    def weight(self, kind: str) -> float:
+        """Return the factor of the predicted value of rows of a kind."""
+        return 1.0 if self.row_weights is None else dict(self.row_weights).get(kind, 1.0)
 
 
 DEFAULT_PARAMS: Final = PageParams()
+
+
+def changes_of(params: PageParams, base: PageParams = DEFAULT_PARAMS) -> str:
+    """Return the fields in which parameters differ from others, as a JSON object; "" where they do not."""
+    if params is base:
+        return ""
+    before = dict(_values(base))
+    changed = {name: value for name, value in _values(params) if value != before[name]}
+    return msgspec.json.encode(changed).decode() if changed else ""
+
+
+def with_changes(changes: str, base: PageParams = DEFAULT_PARAMS) -> PageParams:
+    """Return the parameters that `changes_of` was told. Raises FixRequest if it cannot be read."""
+    if not changes:
+        return base
+    try:
+        changed = msgspec.json.decode(changes, type=dict[str, Any])
+        return msgspec.convert(dict(_values(base)) | changed, PageParams)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FixRequest("params", f"the page's parameters cannot be read ({error})") from None
+
+
+def _values(params: PageParams) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(params, field.name)) for field in fields(PageParams)]

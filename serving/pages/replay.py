@@ -8,6 +8,7 @@ from typing import Final
 
 from serving.pages.builder import DEFAULT_PARAMS, PageInputs, PageParams, build_page
 from serving.pages.page import Page, PageContext
+from serving.pages.params import with_changes
 from serving.pages.popular import popular_page
 from serving.ranking.model import RankingModel
 from serving.titles.snapshot import TitleSnapshot
@@ -23,7 +24,9 @@ MAX_DIFFERENCES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class ReplaySources:
-    """Where a replay finds what a page was made from; each may raise TryAgain (not there any more) or Corrupt."""
+    """Where a replay finds what a page was made from; each may raise TryAgain (not there any more) or Corrupt.
+
+    params: the defaults; the impression says in what those of its page differed."""
 
     catalogue: Catalogue
     snapshot: Callable[[str], TitleSnapshot]
@@ -49,15 +52,16 @@ class Recomputed:
 
 def recompute(impression: Impression, sources: ReplaySources) -> Recomputed:
     """Return the page of an impression computed again. Raises nothing but for programming errors."""
-    problem = _not_replayable(impression, sources.params)
-    if problem is not None:
-        return Recomputed(None, False, problem)
     inputs = None
     try:
+        params = with_changes(impression.request.get("params", ""), sources.params)
+        problem = _not_replayable(impression, params)
+        if problem is not None:
+            return Recomputed(None, False, problem)
         if impression.step == "popular":
-            page = _popular_page(impression, sources)
+            page = _popular_page(impression, sources, params)
         else:
-            inputs = _inputs(impression, sources)
+            inputs = _inputs(impression, sources, params)
             page = build_page(inputs)
     except MarqueeError as error:
         return Recomputed(None, False, str(error))
@@ -125,19 +129,19 @@ def _not_replayable(impression: Impression, params: PageParams) -> str | None:
     return None
 
 
-def _popular_page(impression: Impression, sources: ReplaySources) -> Page:
+def _popular_page(impression: Impression, sources: ReplaySources, params: PageParams) -> Page:
     snapshot = _snapshot(impression.title_snapshot or "", sources)
-    return popular_page(sources.catalogue, snapshot, context_of(impression), sources.params)
+    return popular_page(sources.catalogue, snapshot, context_of(impression), params)
 
 
-def _inputs(impression: Impression, sources: ReplaySources) -> PageInputs:
+def _inputs(impression: Impression, sources: ReplaySources, params: PageParams) -> PageInputs:
     return PageInputs(
         state=_state(impression),
         catalogue=sources.catalogue,
         snapshot=_snapshot(impression.title_snapshot or "", sources),
         model=_model(impression.model_version or "", sources),
         context=context_of(impression),
-        params=sources.params,
+        params=params,
     )
 
 

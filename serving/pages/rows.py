@@ -118,12 +118,13 @@ def popular(draft: Draft) -> None:
         draft.add(DraftRow("popular", "popular", title, reason, draft.value_of(rows), rows, why))
 
 
-def everything(draft: Draft) -> None:
-    """Whatever is left, the best first, however little."""
+def everything(draft: Draft, *, always: bool = False) -> None:
+    """Whatever is left, the best first, however little; `always`: whichever kinds of rows the page may have."""
     rows = draft.by_score(np.nonzero(draft.free)[0], draft.params.row_size)
     if rows:
         reason, why = "Everything there is", popular_reasons(draft, rows)
-        draft.add(DraftRow("popular", "popular", "All titles", reason, draft.value_of(rows), rows, why))
+        row = DraftRow("popular", "popular", "All titles", reason, draft.value_of(rows), rows, why)
+        draft.add(row, always=always)
 
 
 def popular_reasons(draft: Draft, rows: Sequence[int]) -> list[str]:
@@ -145,6 +146,7 @@ def explore(draft: Draft) -> None:
     draft.take(new_pool.tolist())  # not to be drawn again as a good one
     good_size = params.explore_size - len(fresh)
     good_pool = _little_shown(draft, good_size * params.explore_width)
+    draft.free[new_pool] = True  # those drawn are taken with the row
     good = draw(good_pool, draft.chance[good_pool], good_size, draft.seed, stream=params.explore_size)
     drawn = _alternate(good, fresh)
     if len(drawn) >= params.row_min:

@@ -14,8 +14,8 @@ from serving.titles.snapshot import TitleOrder, TitleSnapshot
 from streams.catalogue import Catalogue, Title
 from streams.features.seen_titles import TitleHashes
 
-SHELVES_KEPT: Final = 4
-"""Pages in the making use the newest snapshot or the one before; replays bring a third."""
+SHELVES_KEPT: Final = 8
+"""Pages in the making use the newest snapshot or the one before, under a few variants; replays bring a third."""
 LIST_LENGTH: Final = 600
 """Titles in each precomputed order; members who have seen them all get fewer popular rows."""
 POPULAR_TITLES: Final = 200
@@ -60,11 +60,11 @@ class Shelves:
     POPULAR_TITLES of them. trending: titles in demand in the trending_period ("this week"), those on the rise first.
     newest: titles that need showing, the least shown first. explorable: bool [T].
     weekly: float32 [T], plays and good ratings of the last seven days. much_shown: whether so much was shown in 30 days
-    that a title can be rare among them.
+    that a title can be rare among them. stocking: the parameters that all of this depends on.
     """
 
     snapshot: TitleSnapshot
-    params: PageParams
+    stocking: tuple[float, ...]
     index: TitleIndex
     popular: Rows
     popularity: NDArray[np.float32]
@@ -87,12 +87,24 @@ _indexes: tuple[TitleIndex, ...] = ()
 def shelves_of(catalogue: Catalogue, snapshot: TitleSnapshot, params: PageParams) -> Shelves:
     """Return the shelves of a snapshot, made at the first call; call it ahead to spare the next page the work."""
     global _kept
+    stocking = stocking_of(params)
     for shelves in _kept:
-        if shelves.snapshot is snapshot and shelves.params == params:
+        if shelves.snapshot is snapshot and shelves.stocking == stocking:
             return shelves
     shelves = stock(index_of(catalogue, snapshot.order), snapshot, params)
     _kept = (shelves, *_kept[: SHELVES_KEPT - 1])
     return shelves
+
+
+def stocking_of(params: PageParams) -> tuple[float, ...]:
+    """Return the parameters that shelves depend on: pages that differ in others only share theirs."""
+    return (
+        params.trending_min_count,
+        params.trending_min_titles,
+        params.popular_min_titles,
+        params.explore_shown_max,
+        params.explore_young_days,
+    )
 
 
 def index_of(catalogue: Catalogue, order: TitleOrder) -> TitleIndex:
@@ -136,7 +148,7 @@ def stock(index: TitleIndex, snapshot: TitleSnapshot, params: PageParams) -> She
     trending, trending_period = _trending(snapshot, params)
     return Shelves(
         snapshot=snapshot,
-        params=params,
+        stocking=stocking_of(params),
         index=index,
         popular=_first(popular),
         popularity=popularity,
