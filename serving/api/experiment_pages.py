@@ -1,0 +1,67 @@
+"""`/experiments`: pages to create, watch and decide experiments, and their files. What they show comes from the REST API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from fastapi import APIRouter
+from starlette.responses import FileResponse
+
+from serving.pages.page import RowKind
+from serving.pages.params import DEFAULT_PARAMS
+from serving.problems import NotFound
+from streams.events import EVENT_TYPES
+
+router = APIRouter(include_in_schema=False)
+
+STATIC: Final = Path(__file__).resolve().parent.parent / "static" / "experiments"
+FILES: Final = {path.name: path for path in STATIC.iterdir() if path.is_file()}
+"""Only what was there at the start is served, so no path in a request ever reaches the file system."""
+
+HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+"""Nothing from elsewhere, and no script in the page itself: what an owner writes can never run."""
+
+
+def _page(name: str) -> FileResponse:
+    return FileResponse(FILES[name], headers=HEADERS)
+
+
+@router.get("/experiments")
+def list_page() -> FileResponse:
+    """Return the page of all experiments."""
+    return _page("list.html")
+
+
+@router.get("/experiments/new")
+def new_page() -> FileResponse:
+    """Return the form that writes a definition."""
+    return _page("new.html")
+
+
+@router.get("/experiments/{experiment_id}")
+def experiment_page(experiment_id: str) -> FileResponse:
+    """Return the page of one experiment; whether there is such a one, the REST API tells the page."""
+    return _page("one.html")
+
+
+@router.get("/static/experiments/vocabulary.json")
+def vocabulary() -> dict[str, Any]:
+    """Return what a form can offer: kinds of events and of rows, and the pages' parameters with their defaults."""
+    params = {name: getattr(DEFAULT_PARAMS, name) for name in DEFAULT_PARAMS.__dataclass_fields__}
+    numbers = {name: value for name, value in params.items() if type(value) in (int, float)}
+    return {"event_types": EVENT_TYPES, "row_kinds": get_args(RowKind), "page_params": numbers}
+
+
+@router.get("/static/experiments/{name}")
+def experiments_file(name: str) -> FileResponse:
+    """Return one of the pages' files."""
+    if name not in FILES:
+        raise NotFound("name", "there is no such file")
+    return _page(name)
