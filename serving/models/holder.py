@@ -1,10 +1,15 @@
-"""The models in service, by alias: followed in the background, swapped whole, never worse than the last good one."""
+"""The models in service, by name: followed in the background, swapped whole, never worse than the last good one.
+
+A name is an alias of the registry or a version. The champion is always followed, others while somebody wants them: the
+experiments that run, and the defaults that shipped ones have left.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -18,7 +23,12 @@ from streams.errors import Corrupt, MarqueeError
 from streams.stores.blobs import BlobStore
 
 FOLLOWED: Final = (CHAMPION,)
-"""The aliases that serve side by side; experiments add "baseline" and "candidate"."""
+"""The aliases that serve whoever wants them."""
+
+MAX_MODELS: Final = 8
+"""Models in memory at once; a large one takes some 100 MB."""
+
+VERSION: Final = re.compile(r"[0-9a-f]{64}")
 
 REFRESHES_UNTIL_RETRY: Final = 15
 """A model that failed its checks is tried again after this many refreshes: its files may have been restored."""
@@ -28,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class ModelHolder:
-    """Follows aliases of the registry. `current` and `models` are swapped whole, so that a page keeps one view.
+    """Follows names of models. `current`, `models` and `versions` are swapped whole, so that a page keeps one view.
 
     A model that fails its checks is refused, and tried again after REFRESHES_UNTIL_RETRY or when the alias moves; one
     whose blobs or database are away is tried at every refresh. Whatever happens, the model in service stays.
@@ -41,23 +51,28 @@ class ModelHolder:
         refresh_s: float,
         aliases: Sequence[str] = FOLLOWED,
         prepare: Prepare | None = None,
+        wanted: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        """prepare: called with a new model before it serves (to bind the current snapshot, say)."""
+        """prepare: called with a new model before it serves (to bind the current snapshot, say). wanted: further names
+        that are to be followed now; of more than MAX_MODELS, the last in order are refused."""
         self._engine = engine
         self._blobs = blobs
         self._refresh_s = refresh_s
         self._aliases = tuple(aliases)
         self._prepare = prepare
+        self._wanted = wanted
         self._models: Mapping[str, RankingModel] = MappingProxyType({})
+        self.versions: Mapping[str | None, str] = {}
+        """The versions in service by name, and by None the champion's. A plain attribute: each cache hit looks."""
         self._refused: dict[str, tuple[str, int]] = {}
-        """By alias: the version that failed its checks, and how many refreshes to wait before the next try."""
+        """By name: the version that failed its checks, and how many refreshes to wait before the next try."""
         self._refusals: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def models(self) -> Mapping[str, RankingModel]:
-        """The models in service by alias, immutable."""
+        """The models in service by name, immutable."""
         return self._models
 
     @property
@@ -72,7 +87,7 @@ class ModelHolder:
 
     @property
     def refusals(self) -> Mapping[str, str]:
-        """Why, by alias, a model that the registry names does not serve."""
+        """Why, by name, a model that is wanted does not serve, or not the version that its alias names."""
         return MappingProxyType(dict(self._refusals))
 
     def start(self) -> None:
@@ -89,7 +104,13 @@ class ModelHolder:
 
     def refresh(self) -> bool:
         """Look where the aliases point and load what is new; return whether any model was swapped. Raises nothing."""
-        swapped = [self._refresh_alias(alias) for alias in self._aliases]
+        wanted = sorted(set(self._wanted()).difference(self._aliases))
+        places = max(MAX_MODELS - len(self._aliases), 0)
+        names = (*self._aliases, *wanted[:places])
+        self._forget_all_but(names)
+        for name in wanted[places:]:
+            self._refusals[name] = f"{MAX_MODELS} models are in service already"
+        swapped = [self._refresh_name(name) for name in names]
         return any(swapped)
 
     def _follow(self) -> None:
@@ -102,9 +123,17 @@ class ModelHolder:
         except Exception:  # noqa: BLE001 - a surprise must end neither the start nor the thread: no model would be swapped
             _log.exception("the models could not be refreshed")
 
-    def _refresh_alias(self, alias: str) -> bool:
+    def _forget_all_but(self, names: Sequence[str]) -> None:
+        """Let go of what nobody wants any more."""
+        for name in (self._refusals.keys() | self._refused.keys()).difference(names):
+            self._refusals.pop(name, None)
+            self._refused.pop(name, None)
+        if not self._models.keys() <= set(names):
+            self._swap({name: model for name, model in self._models.items() if name in names})
+
+    def _refresh_name(self, alias: str) -> bool:
         try:
-            version = aliased_version(self._engine, alias)
+            version = alias if VERSION.fullmatch(alias) else aliased_version(self._engine, alias)
         except MarqueeError as error:
             self._refusals[alias] = f"the registry cannot be read: {error}"
             return False
@@ -112,6 +141,8 @@ class ModelHolder:
         if version is None or (serving is not None and serving.version == version):
             self._refused.pop(alias, None)
             self._refusals.pop(alias, None)
+            if version is None and alias != CHAMPION:
+                self._refusals[alias] = "no model has this alias"
             return self._drop(alias) if version is None else False
         return False if self._waits(alias, version) else self._take(alias, version)
 
@@ -156,6 +187,10 @@ class ModelHolder:
 
     def _swap(self, models: dict[str, RankingModel]) -> None:
         self._models = MappingProxyType(models)
+        versions: dict[str | None, str] = {name: model.version for name, model in models.items()}
+        if CHAMPION in versions:
+            versions[None] = versions[CHAMPION]
+        self.versions = versions
         metrics.MODEL_INFO.clear()
         for alias, model in models.items():
             metrics.MODEL_INFO.labels(alias, model.version).set(1)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from serving.models import holder as holder_module
 from serving.models import registry
-from serving.models.holder import REFRESHES_UNTIL_RETRY, ModelHolder
+from serving.models.holder import MAX_MODELS, REFRESHES_UNTIL_RETRY, ModelHolder
 from serving.models.manifest import decode_manifest
 from serving.ranking.model import RankingModel
 from streams.catalogue import Title
@@ -168,6 +168,46 @@ def test_an_alias_taken_away_goes_out_of_service_but_for_the_champion(engine: sa
         connection.execute(sa.delete(registry.model_aliases))
     holder.refresh()
     assert set(holder.models) == {registry.CHAMPION}
+
+
+def test_what_experiments_want_is_followed_by_alias_or_version_while_they_want_it(
+    engine: sa.Engine, blobs: BlobStore
+) -> None:
+    wanted: list[str] = []
+    holder = ModelHolder(engine, blobs, 1.0, wanted=lambda: wanted)
+    champion = write_tiny_model(blobs, engine, TITLES, GENRES)
+    candidate = write_tiny_model(blobs, engine, TITLES, GENRES, alias="candidate", seed=3)
+    third = write_tiny_model(blobs, engine, TITLES, GENRES, alias=None, seed=4)
+    holder.refresh()
+    assert holder.versions == {None: champion, registry.CHAMPION: champion}
+    wanted += ["candidate", third, "baseline"]
+    assert holder.refresh()
+    assert {name: holder.versions[name] for name in ("candidate", third)} == {"candidate": candidate, third: third}
+    assert holder.refusals == {"baseline": "no model has this alias"}
+    wanted.clear()
+    holder.refresh()
+    assert holder.versions == {None: champion, registry.CHAMPION: champion}
+    assert holder.refusals == {}
+
+
+def test_a_wanted_model_that_is_damaged_is_refused_alone(engine: sa.Engine, blobs: BlobStore) -> None:
+    champion = write_tiny_model(blobs, engine, TITLES, GENRES)
+    bad = write_tiny_model(blobs, engine, TITLES, GENRES, alias=None, seed=3)
+    damage(blobs, bad)
+    holder = ModelHolder(engine, blobs, 1.0, wanted=lambda: [bad, "0" * 64])
+    holder.refresh()
+    assert holder.versions == {None: champion, registry.CHAMPION: champion}
+    assert set(holder.refusals) == {bad, "0" * 64}
+    assert holder.refusal is None
+
+
+def test_models_in_memory_are_bounded(engine: sa.Engine, blobs: BlobStore) -> None:
+    write_tiny_model(blobs, engine, TITLES, GENRES)
+    versions = [write_tiny_model(blobs, engine, TITLES, GENRES, alias=None, seed=seed) for seed in range(1, 11)]
+    holder = ModelHolder(engine, blobs, 1.0, wanted=lambda: versions)
+    holder.refresh()
+    assert len(holder.models) == MAX_MODELS
+    assert sorted(holder.refusals) == sorted(versions)[MAX_MODELS - 1 :]
 
 
 def test_a_model_is_prepared_before_it_serves(engine: sa.Engine, blobs: BlobStore) -> None:
