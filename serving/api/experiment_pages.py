@@ -1,4 +1,4 @@
-"""`/experiments`: pages to create, watch and decide experiments, and their files. What they show comes from the REST API."""
+"""`/experiments`: pages to create, watch and decide experiments, with their files; their data are the REST API's."""
 
 from __future__ import annotations
 
