@@ -14,6 +14,8 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
+from serving.models.aliases import LOCK
+from serving.models.aliases import set_alias as set_alias
 from serving.models.manifest import Manifest, decode_manifest, encode_manifest
 from serving.models.registry import CHAMPION, alias_changes, aliased_version, model_aliases, model_versions
 from streams.errors import Corrupt, FixRequest, TryAgain
@@ -22,8 +24,6 @@ from streams.stores.sql import insert_new, reading, writing
 from training_bridge.dataset_manifest import DatasetManifest, decode_dataset_manifest
 
 REQUIRED_FILES: Final = ("model.onnx", "neighbours.npy", "neighbour_scores.npy")
-ANY: Final = ""
-LOCK: Final = "registry"
 MIN_PREFIX: Final = 6
 """Characters of a version that name it on a command line: 16 million versions before a clash is likely to be met."""
 
@@ -101,20 +101,6 @@ def verify(blobs: BlobStore, version: str) -> Manifest:
     return manifest
 
 
-def set_alias(
-    engine: sa.Engine, alias: str, version: str, reason: str, now_ms: int, *, expected: str | None = ANY
-) -> bool:
-    """Point an alias to a registered version, with the audit row, in one transaction; return False if it is there.
-
-    expected: the version the alias must point to before (None: to none), ANY for any. Raises TryAgain if it points
-    elsewhere, FixRequest for an unknown version or an empty reason.
-    """
-    if not reason.strip():
-        raise FixRequest("reason", "say why the alias is moved; it is kept with the change")
-    with writing(engine, LOCK) as connection:
-        return _set_alias(connection, alias, version, reason, now_ms, expected)
-
-
 def rollback(engine: sa.Engine, blobs: BlobStore, alias: str, reason: str, now_ms: int) -> str:
     """Point an alias back to what it pointed to before its newest promotion; return that version.
 
@@ -188,31 +174,6 @@ def _check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
             raise FixRequest("files", f"the manifest names {name}, which is not given")
         if hashlib.sha256(files[name]).hexdigest() != sha256:
             raise Corrupt(f"{name} does not match the sha256 in the manifest")
-
-
-def _set_alias(
-    connection: sa.Connection, alias: str, version: str, reason: str, now_ms: int, expected: str | None
-) -> bool:
-    here = model_aliases.c.alias == alias
-    if not _is_registered(connection, version):
-        raise FixRequest("version", f"{version[:12]} is not registered; `marquee models list` shows what is")
-    previous = connection.scalar(sa.select(model_aliases.c.version).where(here))
-    if previous == version:
-        return False
-    if expected not in (ANY, previous):
-        raise TryAgain(f"alias {alias} moved to {(previous or 'nothing')[:12]} meanwhile; decide again")
-    row = {"version": version, "set_at_ms": now_ms, "reason": reason}
-    if previous is None:
-        connection.execute(sa.insert(model_aliases).values(alias=alias, **row))
-    else:
-        connection.execute(sa.update(model_aliases).where(here).values(row))
-    connection.execute(sa.insert(alias_changes).values(alias=alias, previous=previous, **row))
-    return True
-
-
-def _is_registered(connection: sa.Connection, version: str) -> bool:
-    found = connection.scalar(sa.select(model_versions.c.version).where(model_versions.c.version == version))
-    return found is not None
 
 
 def _changes(engine: sa.Engine, where: sa.ColumnElement[bool]) -> list[AliasChange]:
