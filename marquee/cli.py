@@ -28,12 +28,16 @@ app = typer.Typer(
 
 @app.callback()
 def choose_state(
+    context: typer.Context,
     state: Annotated[
         Path | None, typer.Option(help="The state folder [default: .marquee, or MARQUEE_STATE].", show_default=False)
     ] = None,
 ) -> None:
+    from marquee.remembered import recall
+
     if state is not None:
         os.environ["MARQUEE_STATE"] = str(state)
+    recall(os.environ, address=context.invoked_subcommand != "up")
 
 
 @app.command()

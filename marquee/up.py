@@ -16,6 +16,7 @@ from rich.console import Console
 
 from marquee import commands
 from marquee.listening import listen
+from marquee.remembered import remember
 from marquee.set_up import LATER, NEEDED, SetUp, check_dataset
 from marquee.state_folder import LOGS, StateFolder
 from marquee.supervisor import Supervisor
@@ -35,6 +36,7 @@ def run_platform(settings: Settings, data: Path | None) -> None:
         check_dataset(data)  # before anything is made
     folder.claim()
     with folder.lock():
+        remember(settings)
         supervisor = Supervisor(
             settings.state / LOGS, lambda sentence: console.print(sentence, style="yellow", markup=False)
         )
