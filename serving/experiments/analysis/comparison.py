@@ -18,7 +18,8 @@ class Comparison:
 
     control, treatment: values of the metric (adjusted by CUPED when asked for). control_variance, treatment_variance,
     covariance: of these two estimates. standard_error: of the difference; df: its degrees of freedom (Welch and
-    Satterthwaite). variance_reduction: share of the difference's variance that CUPED took away.
+    Satterthwaite). pooled_standard_error: the same if members of both arms vary alike. theta: CUPED's factor, 0
+    without; variance_reduction: share of the difference's variance that it took away.
     """
 
     n_control: int
@@ -30,6 +31,7 @@ class Comparison:
     covariance: float
     standard_error: float
     df: float
+    pooled_standard_error: float
     theta: float = 0.0
     variance_reduction: float = 0.0
 
@@ -42,6 +44,12 @@ class Comparison:
     def difference(self) -> float:
         """Treatment minus control."""
         return self.treatment - self.control
+
+    @property
+    def cautious_standard_error(self) -> float:
+        """The larger one of Welch's and the pooled one: what a small arm has not seen yet is not taken for
+        impossible."""
+        return max(self.standard_error, self.pooled_standard_error)
 
     @property
     def z(self) -> float:
@@ -80,19 +88,16 @@ def compare_strata(strata: Sequence[tuple[Moments, Moments]], *, cuped: bool = F
     pooled = arm_of(both, shares)
     if isinstance(control, str) or isinstance(treatment, str) or isinstance(pooled, str):
         return Undefined(*whole, next(arm for arm in (*arms, pooled) if isinstance(arm, str)))
-    found = _adjusted(control, treatment, theta_of(pooled) if cuped else 0.0, pooled.covariate)
+    found = _adjusted(control, treatment, pooled, theta_of(pooled) if cuped else 0.0)
     return found if found.standard_error > 0 else Undefined(*whole, "no member differs from another yet")
 
 
-def _adjusted(control: Arm, treatment: Arm, theta: float, covariate: float) -> Comparison:
+def _adjusted(control: Arm, treatment: Arm, pooled: Arm, theta: float) -> Comparison:
     """Take theta * (arm's covariate - everybody's) from both values. Everybody's is made of the same members, which
     ties the two adjusted values together: the covariance; it drops out of the difference, not out of the ratio."""
     n = control.n + treatment.n
     to_control, to_treatment = treatment.n / n, control.n / n
-    within = [
-        max(arm.variance - 2.0 * theta * arm.covariance + theta * theta * arm.covariate_variance, 0.0)
-        for arm in (control, treatment)
-    ]
+    within = [_variance(arm, theta) for arm in (control, treatment)]
     covariates = theta * theta * (control.covariate_variance + treatment.covariate_variance)
     tied = theta * (to_control * treatment.covariance + to_treatment * control.covariance)
     variance = sum(within)
@@ -101,8 +106,8 @@ def _adjusted(control: Arm, treatment: Arm, theta: float, covariate: float) -> C
     return Comparison(
         n_control=control.n,
         n_treatment=treatment.n,
-        control=control.value - theta * (control.covariate - covariate),
-        treatment=treatment.value - theta * (treatment.covariate - covariate),
+        control=control.value - theta * (control.covariate - pooled.covariate),
+        treatment=treatment.value - theta * (treatment.covariate - pooled.covariate),
         control_variance=control.variance
         - 2.0 * theta * to_control * control.covariance
         + to_control * to_control * covariates,
@@ -112,6 +117,12 @@ def _adjusted(control: Arm, treatment: Arm, theta: float, covariate: float) -> C
         covariance=tied - to_control * to_treatment * covariates,
         standard_error=math.sqrt(variance),
         df=variance * variance / spread if spread > 0 else control.df + treatment.df,
+        pooled_standard_error=math.sqrt(_variance(pooled, theta) * n * (1.0 / control.n + 1.0 / treatment.n)),
         theta=theta,
         variance_reduction=1.0 - variance / plain if theta and plain > 0 else 0.0,
     )
+
+
+def _variance(arm: Arm, theta: float) -> float:
+    """Return the variance of the arm's value less theta times its covariate; rounding does not make it negative."""
+    return max(arm.variance - 2.0 * theta * arm.covariance + theta * theta * arm.covariate_variance, 0.0)
