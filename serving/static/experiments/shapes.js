@@ -10,10 +10,11 @@ export function experimentOf(body) {
   return { status: "draft", revision: 1, traffic: 0, reasons: [], verdict: null, shipped: null, started_at_ms: null, stopped_at_ms: null, decided_at_ms: null, ...rest, definition: whole };
 }
 
-// An effect as plots take it: relative, with what else is said of it.
-export function effectOf(effect) {
-  const { estimate = null, low = null, high = null } = effect?.relative ?? {};
-  return { ...effect, estimate, low, high };
+// An effect as plots take it: relative to the control, with what else is said of it.
+export function effectOf(result) {
+  const inner = result?.effect ?? {};
+  return { ...result, estimate: inner.relative ?? null, low: inner.relative_low ?? null, high: inner.relative_high ?? null,
+    p: inner.p_value ?? null, n: (inner.n_control ?? 0) + (inner.n_treatment ?? 0), why: inner.reason ?? inner.relative_reason ?? "", alpha: inner.alpha ?? 0.05, saved: inner.variance_reduction ?? 0 };
 }
 
 export function reportOf(report) {
