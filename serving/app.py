@@ -24,12 +24,14 @@ from fastapi import APIRouter, FastAPI
 import serving.api
 from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
+from serving.experiments.exposing import ExposureLog
 from serving.generations import GenerationalReads, follow_generations, look
 from serving.health import engine_probe, find_problems
 from serving.homepage.impression_log import ImpressionLog
 from serving.homepage.page_cache import DEFAULT_MAX_BYTES, CachedPage, PageCache
 from serving.homepage.page_counts import PAGE_COUNTS
 from serving.homepage.page_maker import PageMaker
+from serving.homepage.request import RequestMemo
 from serving.homepage.service import HomepageService, wall_clock_ms
 from serving.homepage.spool import Spool
 from serving.homepage.spooled_appender import APPEND_S
@@ -94,7 +96,7 @@ def create_app(settings: Settings) -> Front:
     async def lifespan(api: FastAPI) -> AsyncIterator[None]:
         async with running_services(settings) as services:
             api.state.services = services
-            front.homepage = services.homepage
+            front.homepage, front.requests = services.homepage, services.requests
             yield
             front.homepage = None
 
@@ -159,13 +161,18 @@ def open_services(settings: Settings) -> Services:
             loop.call_soon_threadsafe(services.homepage.share, pages)
 
     models = ModelHolder(sql, blobs, settings.model_refresh_s, prepare=bind)
+    append_s = None if settings.scheme_of(settings.log_url) == "embedded" else APPEND_S
+    exposures = ExposureLog(
+        log, Spool(settings.state / "exposures.spool"), settings.impression_queue, append_s=append_s
+    )
     impressions = ImpressionLog(
         log,
         Spool(settings.state / "impressions.spool"),
         settings.impression_queue,
         snapshots.persist,
-        append_s=None if settings.scheme_of(settings.log_url) == "embedded" else APPEND_S,
+        append_s=append_s,
         on_written=None if settings.scheme_of(settings.hot_url) == "embedded" else share,
+        on_shown=exposures.note,
     )
     cache = PageCache(
         settings.page_cache_entries,
@@ -202,9 +209,11 @@ def open_services(settings: Settings) -> Services:
         ),
         ingest=Ingest(log, settings.ingest_queue, settings.ingest_batch_max),
         impressions=impressions,
+        exposures=exposures,
+        requests=RequestMemo(),
         clock_ms=wall_clock_ms,
         engines=engines,
-        problems=lambda: find_problems(engines, live, catalogue, models, impressions),
+        problems=lambda: find_problems(engines, live, catalogue, models, impressions, exposures),
     )
     return services
 
@@ -224,6 +233,7 @@ async def _start(services: Services, log_ready: asyncio.Task[None]) -> None:
             await asyncio.to_thread(look, services.generations)
     await services.live.start()
     services.impressions.start()
+    services.exposures.start()
     services.ingest.start()
 
     def first_look() -> None:
@@ -286,6 +296,7 @@ async def _close(services: Services) -> None:
     await asyncio.to_thread(services.ingest.close, CLOSE_TIMEOUT_S)
     await services.homepage.close()
     await asyncio.to_thread(services.impressions.close, CLOSE_TIMEOUT_S)
+    await asyncio.to_thread(services.exposures.close, CLOSE_TIMEOUT_S)
     await asyncio.to_thread(services.titles.close)
     await asyncio.to_thread(services.models.close)
     services.engines.close()

@@ -31,12 +31,13 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 
 
 class Front:
-    """The ASGI application of a serving process. `homepage` is set by the lifespan, before the first request."""
+    """The ASGI application of a serving process. `homepage` and `requests` are set by the lifespan, before the first
+    request."""
 
     def __init__(self, api: ASGIApp) -> None:
         self.api = api
         self.homepage: HomepageService | None = None
-        self._requests = RequestMemo()
+        self.requests = RequestMemo()
         self._in_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +50,7 @@ class Front:
                 await send_problem(send, 405, detail, (b"allow", b"GET, HEAD"), fix="use GET")
                 return
             try:
-                request = self._requests.parse(scope["query_string"])
+                request = self.requests.parse(scope["query_string"])
             except FixRequest as error:
                 PAGE_COUNTS.refused += 1
                 await send_problem(send, 400, str(error), field=error.field, fix=error.fix)

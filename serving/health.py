@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Final
 
 from serving.catalogue_holder import CatalogueHolder
+from serving.experiments.exposing import ExposureLog
 from serving.homepage.impression_log import ImpressionLog
 from serving.models.holder import ModelHolder
 from streams.event_log.protocol import EventLog
@@ -70,6 +71,7 @@ def find_problems(
     catalogue: CatalogueHolder,
     models: ModelHolder,
     impressions: ImpressionLog,
+    exposures: ExposureLog,
 ) -> dict[str, str]:
     """Return what is away, by part, with the reason; empty when all is well. Blocks for as long as ANSWER_S."""
     found = engines.ask()
@@ -78,6 +80,7 @@ def find_problems(
         "catalogue": catalogue.problem or (None if catalogue.current else "no titles are published"),
         "model": (models.refusal or "none is registered") if models.current is None else None,
         "impressions": impressions.problem,
+        "exposures": exposures.problem,
     }
     return {part: problem for part, problem in found.items() if problem is not None}
 

@@ -35,6 +35,13 @@ IMPRESSIONS_SPOOLED = Counter(
 )
 IMPRESSIONS_DROPPED = Counter("marquee_impressions_dropped_total", "Impressions beyond the bounds of queue and spool.")
 
+ALLOCATIONS = Counter(
+    "marquee_allocations_total", "Requests for a homepage whose member was given variants; repeats are remembered."
+)
+EXPOSURES_APPENDED = Counter("marquee_exposures_appended_total", "Exposures appended to the log.")
+EXPOSURES_SPOOLED = Counter("marquee_exposures_spooled_total", "Exposures put in the spool while the log was away.")
+EXPOSURES_DROPPED = Counter("marquee_exposures_dropped_total", "Exposures beyond the bounds of queue and spool.")
+
 EVENTS_ACCEPTED = Counter("marquee_events_accepted_total", "Events that HTTP ingest appended to the log.")
 EVENTS_REFUSED = Counter("marquee_events_refused_total", "Events that HTTP ingest could not take, by why.", ["reason"])
 INGEST_BATCH_EVENTS = Histogram(

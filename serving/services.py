@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serving.catalogue_holder import CatalogueHolder
+from serving.experiments.exposing import ExposureLog
 from serving.generations import GenerationalReads
 from serving.health import EngineProbe
 from serving.homepage.impression_log import ImpressionLog
 from serving.homepage.page_cache import PageCache
+from serving.homepage.request import RequestMemo
 from serving.homepage.service import HomepageService
 from serving.homepage.state_reader import StateReader
 from serving.ingest import Ingest
@@ -37,7 +39,8 @@ class Services:
     catalogue, titles, models: holders whose `.current` is swapped whole by background refreshes.
     snapshots: the title snapshots that served pages were computed with.
     ingest: `await ingest.submit(events)`; impressions: `impressions.find(page_id)` (blocking);
-    homepage: `await homepage.serve(...)`. clock_ms: Unix time in ms.
+    requests: reads query strings, and gives each its treatment; homepage: `await homepage.serve(...)`.
+    exposures: `exposures.put(exposure)`, from any thread. clock_ms: Unix time in ms.
     """
 
     settings: Settings
@@ -59,6 +62,8 @@ class Services:
     homepage: HomepageService
     ingest: Ingest
     impressions: ImpressionLog
+    exposures: ExposureLog
+    requests: RequestMemo
     clock_ms: Callable[[], int]
     engines: EngineProbe
     problems: Callable[[], dict[str, str]]

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from serving.api.dependencies import ServicesDep
-from serving.homepage.request import parse_request
 from streams.events import MAX_ID_BYTES
 
 router = APIRouter(tags=["homepage"])
@@ -77,6 +76,6 @@ async def get_homepage(
     """Return rows of ranked titles for a member, each with its reason.
 
     A store, model or log that is away makes the page a lesser one, never an error."""
-    asked = parse_request(request.scope["query_string"])
+    asked = services.requests.parse(request.scope["query_string"])
     body = services.homepage.hit(asked, services.clock_ms()) or await services.homepage.serve(asked)
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})

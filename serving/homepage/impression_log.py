@@ -54,10 +54,11 @@ class ImpressionLog:
         linger_s: float = LINGER_S,
         append_s: float | None = None,
         on_written: Callable[[Sequence[CachedPage]], object] | None = None,
+        on_shown: Callable[[Iterable[Showing]], object] = lambda _: None,
     ) -> None:
         """persist: stores the title snapshot of a page, for its replay. append_s: how long a log that hangs is waited
         for, None for one that does not. on_written: called, in the thread, with the pages whose first showing, as fresh
-        ones, was just written."""
+        ones, was just written. on_shown: called, in the thread, with what was shown, once for each page of a moment."""
         self._log = log
         counts = Counts(metrics.IMPRESSIONS_APPENDED, metrics.IMPRESSIONS_SPOOLED)
         self._appender = SpooledAppender(log, IMPRESSIONS, spool, append_s, counts)
@@ -65,6 +66,7 @@ class ImpressionLog:
         self._max_queue = max_queue
         self._linger_s = linger_s
         self._on_written = on_written
+        self._on_shown = on_shown
         self._queue: deque[Showing] = deque()
         self._held: list[Message] = []
         """A batch that neither the log nor the spool could take."""
@@ -165,13 +167,21 @@ class ImpressionLog:
     def _take(self) -> list[Message]:
         """Return up to BATCH_MAX queued showings as messages, repeats of a page in one, and remember them."""
         showings = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
-        encoded = [(group, _encoded(group)) for group in grouped(showings)]
+        groups = grouped(showings)
+        encoded = [(group, _encoded(group)) for group in groups]
         self._remember(([showing[0] for showing in group], value) for group, value in encoded)
         for *_, origin in showings:
             if origin is not None:
                 self._persist_snapshot(origin)
+        self._tell_shown(groups)
         self._held_pages = [entry for _, _, step, _, entry, origin in showings if origin and step == "fresh"]
         return [Message(group[0][4].member_key, value) for group, value in encoded if value]
+
+    def _tell_shown(self, groups: Sequence[Sequence[Showing]]) -> None:
+        try:
+            self._on_shown([group[0] for group in groups])
+        except Exception:  # whatever ails the listener, impressions are not lost with it
+            logger.exception("what was shown could not be passed on")
 
     def _persist_snapshot(self, origin: Origin) -> None:
         if origin.snapshot is not None:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from serving.homepage import page_json
+from serving.homepage.treatment import NO_TREATMENT, Treatment
 from serving.pages.page import Page
 from serving.titles import TitleSnapshot
 
@@ -25,7 +26,7 @@ DEFAULT_MAX_BYTES = 512 << 20
 
 
 class PageKey(NamedTuple):
-    """What a page depends on, beside states and model. variants: sorted `experiment=variant`."""
+    """What a page depends on, beside states and model. variants: the treatment's key, sorted `experiment=variant`."""
 
     member_id: str
     country: str
@@ -40,12 +41,14 @@ def page_name(key: PageKey) -> bytes:
 
 class Origin(NamedTuple):
     """What the impression of a page's first serving needs, beside what the entry keeps. state, snapshot: what it was
-    computed from; page_version: of the parameters and code that did, "" where that was elsewhere."""
+    computed from; page_version: of the parameters and code that did, "" where that was elsewhere; changes: in what the
+    parameters differed from the defaults."""
 
     page: Page
     state: bytes | None
     snapshot: TitleSnapshot | None
     page_version: str
+    changes: str = ""
 
 
 class CachedPage:
@@ -55,15 +58,18 @@ class CachedPage:
     answer to answer. version: of the member's state as read (a tombstone's too). partition: of its impressions.
     seed: what it was computed with. origin: until it is first served; origin_page_id: of that first serving.
     repeat: what the impressions of later servings have in common. verified_at_ms: when the durable store was last asked
-    about a member without events.
+    about a member without events. lacking: why another model made the page than the treatment names, None if it did.
+    exposed_until_ms: until when nobody need be told again that the member met the treatment's variants.
     """
 
     __slots__ = (
         "computed_at_ms",
         "expires_at_ms",
+        "exposed_until_ms",
         "feature_position",
         "feature_time_ms",
         "key",
+        "lacking",
         "member_key",
         "middle",
         "model_version",
@@ -74,6 +80,7 @@ class CachedPage:
         "seed",
         "size",
         "tail",
+        "treatment",
         "verified_at_ms",
         "version",
     )
@@ -92,6 +99,8 @@ class CachedPage:
         seed: int,
         origin: Origin | None = None,
         origin_page_id: str | None = None,
+        treatment: Treatment = NO_TREATMENT,
+        lacking: str | None = None,
     ) -> None:
         """One of origin and origin_page_id is given: the latter of a page that another process has shown."""
         self.key = key
@@ -111,10 +120,22 @@ class CachedPage:
         self.feature_position = feature_position
         self.feature_time_ms = feature_time_ms
         self.model_version = model_version
+        self.treatment = treatment
+        self.lacking = lacking
+        self.exposed_until_ms = 0
 
     @classmethod
     def computed(
-        cls, key: PageKey, origin: Origin, *, rows: bytes, version: int, partition: int, seed: int
+        cls,
+        key: PageKey,
+        origin: Origin,
+        *,
+        rows: bytes,
+        version: int,
+        partition: int,
+        seed: int,
+        treatment: Treatment = NO_TREATMENT,
+        lacking: str | None = None,
     ) -> CachedPage:
         """Return a page that was computed here. rows: `page_json.rows_json` of it."""
         page = origin.page
@@ -129,6 +150,8 @@ class CachedPage:
             partition=partition,
             seed=seed,
             origin=origin,
+            treatment=treatment,
+            lacking=lacking,
         )
 
 
@@ -177,7 +200,8 @@ class PageCache:
         known = self._entries.get(entry.key)
         if known is not None and known.version > entry.version and known.model_version == entry.model_version:
             return
-        entry.expires_at_ms = entry.computed_at_ms + ttl_ms(entry.key, self._ttl_s, self._ttl_jitter)
+        ttl_s = entry.treatment.ttl_s or self._ttl_s
+        entry.expires_at_ms = entry.computed_at_ms + ttl_ms(entry.key, ttl_s, self._ttl_jitter)
         self._remove(entry.key)
         if entry.size > self._max_bytes:
             return

@@ -1,21 +1,32 @@
-"""Makes pages from what serving holds now: catalogue, title snapshot and champion are each taken once per page."""
+"""Makes pages from what serving holds now: catalogue, title snapshot and model are each taken once per page.
+
+A page is made as its request's treatment says. Where the model that a treatment names is not there (it is refused, or
+not loaded yet), the champion makes the page: a member is better served so than from a lower step. The page says so, and
+its exposures are marked (`step` is `fallback`), for such a page does not show the variant.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
 
 from serving import metrics
 from serving.catalogue_holder import CatalogueHolder
 from serving.homepage.page_cache import CachedPage, Origin, PageKey
 from serving.homepage.page_json import rows_json
+from serving.homepage.request import HomepageRequest
 from serving.homepage.shared_page import decode_shared, encode_shared
 from serving.homepage.state_reader import MemberState
 from serving.models.holder import ModelHolder
+from serving.models.registry import CHAMPION
 from serving.pages.builder import PageInputs, build_page
 from serving.pages.page import Page, PageContext
 from serving.pages.params import PageParams
 from serving.pages.popular import popular_page
 from serving.pages.shelves import shelves_of
+from serving.ranking.model import RankingModel
 from serving.titles import TitleBoard
 from streams.errors import Corrupt, TryAgain
 from streams.features.entity_state import EntityState
@@ -27,6 +38,13 @@ POPULAR_KEPT_MS = 1_000
 
 MAX_POPULAR_KEPT = 64
 """Kinds of asker (country and device) that a popular page is kept for."""
+
+
+class Chosen(NamedTuple):
+    """The model that makes a page. lacking: why it is not the one that the treatment names, None if it is."""
+
+    model: RankingModel
+    lacking: str | None
 
 
 class PageMaker:
@@ -43,18 +61,19 @@ class PageMaker:
         """partition_of: the partition that a member's impressions go to, by the member's key."""
         self._catalogue = catalogue
         self._titles = titles
-        self._models = models
+        self.models = models
+        """Plain to read, for cache hits."""
         self._params = params
         self._version = params.version
         self._partition_of = partition_of
         self._popular: dict[tuple[str, str], tuple[Origin, bytes, int]] = {}
         """By country and device: the origin, the rows in JSON, and the seed."""
 
-    @property
-    def model_version(self) -> str | None:
-        """The champion's version, None while there is none."""
-        model = self._models.current
-        return model.version if model is not None else None
+    def model_version(self, request: HomepageRequest) -> str | None:
+        """Return the version of the model that makes a request's page: of the one that its treatment names, or else of
+        the champion; None while there is neither. (`models.versions` says what would be the version of the former.)"""
+        versions = self.models.versions
+        return versions.get(request.model) or versions.get(None)
 
     @property
     def title_count(self) -> int:
@@ -63,49 +82,68 @@ class PageMaker:
 
     def warm(self) -> None:
         """Prepare the newest snapshot for pages, so that none of them has to. Blocks for milliseconds: any thread's."""
-        snapshot, model = self._titles.current, self._models.current
+        snapshot, models = self._titles.current, self.models.models
         shelves_of(self._catalogue.current, snapshot, self._params)
-        if model is not None:
+        for model in models.values():
             model.bind(snapshot)
 
-    def fresh(self, key: PageKey, member: MemberState, now_ms: int, seed: int) -> CachedPage:
+    def fresh(self, request: HomepageRequest, member: MemberState, now_ms: int, seed: int) -> CachedPage:
         """Return a member's page. Raises TryAgain without a model, and if the state cannot be unpacked."""
-        model = self._models.current
-        if model is None:
-            raise TryAgain(f"model unavailable ({self._models.refusal or 'none is registered'})")
+        key, treatment = request.key, request.treatment
+        model, lacking = self._choose(request)
         state = _unpacked(member.value) if member.value is not None else None
         snapshot = self._titles.current  # before the catalogue, which then has all of its titles
         context = PageContext(key.member_id, now_ms, seed, key.country, key.device)
+        inputs = PageInputs(state, self._catalogue.current, snapshot, model, context, treatment.params)
         with metrics.PAGE_BUILD_SECONDS.time():
-            page = build_page(PageInputs(state, self._catalogue.current, snapshot, model, context, self._params))
-        return self._entry(
-            key, Origin(page, member.value, snapshot, self._version), rows_json(page), member.version, seed
-        )
+            page = build_page(inputs)
+        origin = Origin(page, member.value, snapshot, treatment.version, treatment.changes)
+        return self._entry(request, origin, rows_json(page), member.version, seed, lacking)
 
-    def popular(self, key: PageKey, now_ms: int, seed: int) -> CachedPage:
-        """Return a page of what most members watch; it needs no store and no model, and may have no rows."""
-        kept = self._popular.get((key.country, key.device))
+    def popular(self, request: HomepageRequest, now_ms: int, seed: int) -> CachedPage:
+        """Return a page of what most members watch; it needs no store and no model, and may have no rows. No treatment
+        changes it."""
+        kept = self._popular.get((request.key.country, request.key.device))
         if kept is None or not 0 <= now_ms - kept[0].page.computed_at_ms < POPULAR_KEPT_MS:
-            kept = self._make_popular(key, now_ms, seed)
+            kept = self._make_popular(request.key, now_ms, seed)
         origin, rows, seed = kept
-        return self._entry(key, origin, rows, 0, seed)
+        return self._entry(request, origin, rows, 0, seed)
 
-    def empty(self, key: PageKey, now_ms: int) -> CachedPage:
+    def empty(self, request: HomepageRequest, now_ms: int) -> CachedPage:
         """Return a page without rows, which nothing can keep from being made."""
-        page = Page(key.member_id, [], now_ms, None, NOTHING, 0, None)
-        return self._entry(key, Origin(page, None, None, ""), b"[]", 0, 0)
+        page = Page(request.key.member_id, [], now_ms, None, NOTHING, 0, None)
+        return self._entry(request, Origin(page, None, None, ""), b"[]", 0, 0)
 
-    def stored(self, key: PageKey, page: Page) -> CachedPage:
+    def stored(self, request: HomepageRequest, page: Page) -> CachedPage:
         """Return a page that was computed earlier, elsewhere."""
-        return self._entry(key, Origin(page, None, None, ""), rows_json(page), 0, 0)
+        return self._entry(request, Origin(page, None, None, ""), rows_json(page), 0, 0)
 
     def shared(self, entry: CachedPage) -> bytes:
         """Return a fresh page that has been shown, for other processes."""
-        return encode_shared(entry, self._version)
+        return encode_shared(entry)
 
-    def from_shared(self, key: PageKey, value: bytes) -> CachedPage | None:
+    def from_shared(self, request: HomepageRequest, value: bytes) -> CachedPage | None:
         """Return a page that another process has made and shown, None if it is of no use here."""
-        return decode_shared(value, key, self._partition_of(key.member_id.encode()), self._version)
+        partition = self._partition_of(request.member_key)
+        entry = decode_shared(value, request.key, partition, request.treatment)
+        if entry is not None and entry.model_version != self.models.versions.get(request.model):
+            entry.lacking = self._lacking(request)
+        return entry
+
+    def _choose(self, request: HomepageRequest) -> Chosen:
+        models = self.models.models
+        if request.model is not None and (model := models.get(request.model)) is not None:
+            return Chosen(model, None)
+        model = models.get(CHAMPION)
+        if model is None:
+            raise TryAgain(f"model unavailable ({self.models.refusal or 'none is registered'})")
+        return Chosen(model, self._lacking(request))
+
+    def _lacking(self, request: HomepageRequest) -> str | None:
+        if request.model is None:
+            return None
+        reason = self.models.refusals.get(request.model, "it is not loaded yet")
+        return f"model {request.model[:12]} unavailable, the champion stands in ({reason})"
 
     def _make_popular(self, key: PageKey, now_ms: int, seed: int) -> tuple[Origin, bytes, int]:
         snapshot = self._titles.current  # before the catalogue, which then has all of its titles
@@ -117,9 +155,24 @@ class PageMaker:
         self._popular[key.country, key.device] = made
         return made
 
-    def _entry(self, key: PageKey, origin: Origin, rows: bytes, version: int, seed: int) -> CachedPage:
-        partition = self._partition_of(key.member_id.encode())
-        return CachedPage.computed(key, origin, rows=rows, version=version, partition=partition, seed=seed)
+    def _entry(
+        self, request: HomepageRequest, origin: Origin, rows: bytes, version: int, seed: int, lacking: str | None = None
+    ) -> CachedPage:
+        treatment = request.treatment
+        if origin.page.variants != treatment.variants:
+            page = msgspec.structs.replace(origin.page, variants=dict(treatment.variants))
+            origin = origin._replace(page=page)
+        partition = self._partition_of(request.member_key)
+        return CachedPage.computed(
+            request.key,
+            origin,
+            rows=rows,
+            version=version,
+            partition=partition,
+            seed=seed,
+            treatment=treatment,
+            lacking=lacking,
+        )
 
 
 def _unpacked(value: bytes) -> EntityState:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl
 
 from serving.homepage.page_cache import PageKey
+from serving.homepage.treatment import NO_TREATMENT, NoExperiments, Treatment, Treatments
 from streams.errors import FixRequest
 from streams.events import MAX_ID_BYTES, is_valid_id
 
@@ -25,16 +27,25 @@ _PARAMETERS: Final = ("member_id", "country", "device")
 
 
 class HomepageRequest:
-    """A checked request: the page's key, and the member's key in the stores."""
+    """A checked request: the page's key and treatment, the model to make it with (a name, None for the champion), and
+    the member's key in the stores."""
 
-    __slots__ = ("key", "member_key")
+    __slots__ = ("key", "member_key", "model", "treatment")
 
-    def __init__(self, member_id: str, country: str = "", device: str = "") -> None:
-        self.key = PageKey(member_id, country, device)
+    def __init__(
+        self, member_id: str, country: str = "", device: str = "", treatment: Treatment = NO_TREATMENT
+    ) -> None:
+        self.key = PageKey(member_id, country, device, treatment.key)
         self.member_key = member_id.encode()
+        self.treatment = treatment
+        self.model = treatment.model
 
 
-def parse_request(query: bytes) -> HomepageRequest:
+Treat = Callable[[str, str, str], Treatment]
+"""Returns a member's treatment, by member id, country and device."""
+
+
+def parse_request(query: bytes, treat: Treat = lambda *_: NO_TREATMENT) -> HomepageRequest:
     """Return the request in a query string. Raises FixRequest naming the parameter and the fix.
 
     Other parameters are ignored. country: two ASCII letters, in any case; device: up to 32 of a-z, 0-9, `-`, `_`.
@@ -43,29 +54,41 @@ def parse_request(query: bytes) -> HomepageRequest:
     member_id = values.get("member_id", "")
     if not is_valid_id(member_id):
         raise FixRequest("member_id", f"give one id of 1 to {MAX_ID_BYTES} bytes without control characters")
-    return HomepageRequest(member_id, _country(values.get("country", "")), _device(values.get("device", "")))
+    country, device = _country(values.get("country", "")), _device(values.get("device", ""))
+    return HomepageRequest(member_id, country, device, treat(member_id, country, device))
 
 
 class RequestMemo:
-    """Remembers what query strings say: most are asked again. Bounded, by forgetting the older half at once."""
+    """Remembers what query strings say, and their treatment: most are asked again. Bounded, by forgetting the older
+    half at once; all is forgotten when the running experiments change."""
 
-    def __init__(self, size: int = REMEMBERED) -> None:
+    def __init__(self, treatments: Treatments | None = None, size: int = REMEMBERED) -> None:
+        """treatments: None where no experiments are followed."""
+        self._treatments = treatments = treatments or Treatments(NoExperiments())
+        self._live = treatments.live
+        self._allocation = treatments.live.current
         self._size = size
         self._newer: dict[bytes, HomepageRequest] = {}
         self._older: dict[bytes, HomepageRequest] = {}
 
     def parse(self, query: bytes) -> HomepageRequest:
-        """Return `parse_request(query)`. Raises FixRequest likewise."""
+        """Return `parse_request(query)`, treated. Raises FixRequest likewise."""
+        if self._live.current is not self._allocation:
+            self._forget()
         return self._newer.get(query) or self._parse(query)
 
     def _parse(self, query: bytes) -> HomepageRequest:
-        request = self._older.get(query) or parse_request(query)
+        request = self._older.get(query) or parse_request(query, self._treatments.of)
         if len(query) > MAX_REMEMBERED_BYTES:
             return request
         if len(self._newer) >= self._size:
             self._older, self._newer = self._newer, {}
         self._newer[query] = request
         return request
+
+    def _forget(self) -> None:
+        self._allocation = self._live.current  # before what is remembered under it: a later change is then noticed
+        self._newer, self._older = {}, {}
 
 
 def _parameters(query: bytes) -> dict[str, str]:

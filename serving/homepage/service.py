@@ -86,6 +86,7 @@ class HomepageService:
     ) -> None:
         self._states = states
         self._maker = maker
+        self._models = maker.models
         self._cache = cache
         self._impressions = impressions
         self._stale_max_ms = int(stale_max_s * 1000)
@@ -107,7 +108,8 @@ class HomepageService:
             version = self._states.known_version(request.member_key)
         except Exception:  # noqa: BLE001 - `serve` finds out what is wrong and what to do about it
             return None
-        if version is None or staleness(entry, now_ms, version, self._maker.model_version) is not None:
+        wanted = self._models.versions.get(request.model)
+        if version is None or staleness(entry, now_ms, version, wanted) is not None:
             return None
         if not version and now_ms - entry.verified_at_ms >= UNKNOWN_MS:
             return None
@@ -133,8 +135,10 @@ class HomepageService:
             entry, step, cache, degraded = await self._choose(request)
         except Exception as error:  # noqa: BLE001 - no request may fail because of what the ladder did not foresee
             self._log_rarely("a homepage fell to the last step")
-            entry, step, cache = self._last_resort(request.key), "popular", "bypass"
+            entry, step, cache = self._last_resort(request), "popular", "bypass"
             degraded = unavailable("homepage", error)
+        if entry.lacking is not None:
+            degraded = f"{entry.lacking}; {degraded}" if degraded else entry.lacking
         self._count(step, cache, degraded, time.perf_counter() - started_s)
         return self._answer(entry, step, cache, degraded, shown)
 
@@ -208,19 +212,20 @@ class HomepageService:
         else:
             cached = self._cache.get(request.key)
             cheaper = cached is not None and (look.away is not None or not cached.version)
-            if cached is not None and cheaper and self._take_if_fresh(cached, await self._durable_version(request)):
+            version = await self._durable_version(request) if cheaper else None
+            if cached is not None and cheaper and self._take_if_fresh(request, cached, version):
                 return Found(cached, "hit", look.away, read_at_s)
             member = await self._states.read_durable(request.member_key, look.away)
         if member.value is None and member.version:  # forgotten: nothing made from the state is kept, for no step
             self._cache.discard_older(request.key.member_id, member.version)
         cached = self._newest(request, look.page, member.version)
-        if cached is not None and self._take_if_fresh(cached, member.version):
+        if cached is not None and self._take_if_fresh(request, cached, member.version):
             return Found(cached, "hit", member.away, read_at_s)
         if cached is not None and member.version < cached.version:
             raise TryAgain("stores behind: the state that can be read is older than the cached page")
         seed, end_s = self._rng.getrandbits(63), read_at_s + self._deadline_s
         loop = asyncio.get_running_loop()
-        entry = await loop.run_in_executor(self._builder, self._build, request.key, member, seed, end_s)
+        entry = await loop.run_in_executor(self._builder, self._build, request, member, seed, end_s)
         self._cache.put(entry, self._clock_ms())
         return Found(entry, "miss", member.away, read_at_s)
 
@@ -230,10 +235,10 @@ class HomepageService:
         except TryAgain:
             return None
 
-    def _take_if_fresh(self, cached: CachedPage, version: int | None) -> bool:
+    def _take_if_fresh(self, request: HomepageRequest, cached: CachedPage, version: int | None) -> bool:
         """Return whether a cached page is fresh for a state's version that was just read; note that it was."""
         now_ms = self._clock_ms()
-        if staleness(cached, now_ms, version, self._maker.model_version) is not None:
+        if staleness(cached, now_ms, version, self._maker.model_version(request)) is not None:
             return False
         cached.verified_at_ms = now_ms
         return True
@@ -243,9 +248,9 @@ class HomepageService:
         the ladder."""
         cached, now_ms = self._cache.get(request.key), self._clock_ms()
         if shared is not None and (
-            cached is None or staleness(cached, now_ms, version, self._maker.model_version) is not None
+            cached is None or staleness(cached, now_ms, version, self._maker.model_version(request)) is not None
         ):
-            theirs = self._maker.from_shared(request.key, shared)
+            theirs = self._maker.from_shared(request, shared)
             if (
                 theirs is not None
                 and theirs.version <= version
@@ -256,12 +261,12 @@ class HomepageService:
         old = cached is None or now_ms - cached.computed_at_ms > self._stale_max_ms
         return None if old else cached
 
-    def _build(self, key: PageKey, member: MemberState, seed: int, end_s: float) -> CachedPage:
+    def _build(self, request: HomepageRequest, member: MemberState, seed: int, end_s: float) -> CachedPage:
         """Build a page, in the builder's thread, unless it has waited for its turn until after `end_s`."""
         if time.monotonic() > end_s:
             raise SlowDown("too many pages are waiting to be computed")
         try:
-            return self._maker.fresh(key, member, self._clock_ms(), seed)
+            return self._maker.fresh(request, member, self._clock_ms(), seed)
         except MarqueeError:
             raise
         except Exception as error:  # a page that cannot be built is served from a lower step
@@ -282,8 +287,8 @@ class HomepageService:
         if page is not None:
             decision = descend(failure, cached_age_ms, now_ms - page.computed_at_ms, self._stale_max_ms, titles)
             if decision.step == "precomputed":
-                return self._maker.stored(request.key, page), "precomputed", "bypass", decision.degraded
-        entry = self._maker.popular(request.key, now_ms, self._rng.getrandbits(63))
+                return self._maker.stored(request, page), "precomputed", "bypass", decision.degraded
+        entry = self._maker.popular(request, now_ms, self._rng.getrandbits(63))
         return entry, "popular", "bypass", decision.degraded
 
     async def _precomputed(self, request: HomepageRequest) -> Page | None:
@@ -297,12 +302,12 @@ class HomepageService:
             return None
         return page if page.member_id == request.key.member_id else None
 
-    def _last_resort(self, key: PageKey) -> CachedPage:
+    def _last_resort(self, request: HomepageRequest) -> CachedPage:
         now_ms = self._clock_ms()
         try:
-            return self._maker.popular(key, now_ms, self._rng.getrandbits(63))
+            return self._maker.popular(request, now_ms, self._rng.getrandbits(63))
         except Exception:  # noqa: BLE001 - logged already, as what made the page fall so far
-            return self._maker.empty(key, now_ms)
+            return self._maker.empty(request, now_ms)
 
     def _log_rarely(self, message: str) -> None:
         """Log the current exception, unless one was a moment ago: a fault may be every request's."""

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from serving.homepage.page_cache import CachedPage, PageKey
+from serving.homepage.treatment import NO_TREATMENT, Treatment
 
 FORMAT: Final = 1
 """Raised with each change of what follows, or of the JSON of an answer: others' pages are then not read."""
@@ -35,11 +36,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(_Shared)
 
 
-def encode_shared(entry: CachedPage, page_version: str) -> bytes:
-    """Return a page that has been shown as others may read it. page_version: of the code and parameters."""
+def encode_shared(entry: CachedPage) -> bytes:
+    """Return a page that has been shown as others may read it."""
     return _encode(
         _Shared(
-            _made_by(page_version),
+            _made_by(entry.treatment.version),
             entry.key.member_id,
             entry.version,
             entry.seed,
@@ -53,8 +54,9 @@ def encode_shared(entry: CachedPage, page_version: str) -> bytes:
     )
 
 
-def decode_shared(value: bytes, key: PageKey, partition: int, page_version: str) -> CachedPage | None:
-    """Return a page that others have shared, None if it cannot be read or was made by other code or parameters.
+def decode_shared(value: bytes, key: PageKey, partition: int, treatment: Treatment = NO_TREATMENT) -> CachedPage | None:
+    """Return a page that others have shared, None if it cannot be read or was made by other code or parameters than the
+    treatment's.
 
     partition: of the member's impressions.
     """
@@ -62,7 +64,7 @@ def decode_shared(value: bytes, key: PageKey, partition: int, page_version: str)
         shared = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    if shared.made_by != _made_by(page_version) or shared.member_id != key.member_id or not shared.origin_page_id:
+    if shared.made_by != _made_by(treatment.version) or shared.member_id != key.member_id or not shared.origin_page_id:
         return None
     return CachedPage(
         key,
@@ -75,6 +77,7 @@ def decode_shared(value: bytes, key: PageKey, partition: int, page_version: str)
         partition=partition,
         seed=shared.seed,
         origin_page_id=shared.origin_page_id,
+        treatment=treatment,
     )
 
 

@@ -60,6 +60,8 @@ def _repeat(entry: CachedPage) -> bytes:
         "model_version": entry.model_version,
         "feature_position": entry.feature_position,
     }
+    if entry.treatment.variants:
+        shared["variants"] = entry.treatment.variants
     return b"," + msgspec.json.encode(shared)[1:-1]
 
 
@@ -75,6 +77,7 @@ def impression_of(showing: Showing) -> Impression:
         degraded=degraded,
         model_version=entry.model_version,
         feature_position=entry.feature_position,
+        variants=dict(entry.treatment.variants),
         request=request_of(entry),
         origin_page_id=entry.origin_page_id if origin is None else None,
     )
@@ -88,7 +91,7 @@ def _whole(repeat: Impression, origin: Origin) -> Impression:
         rows=shown_rows(page.rows),
         state=origin.state,
         title_snapshot=page.title_snapshot,
-        variants=page.variants,
+        request=repeat.request | {"params": origin.changes} if origin.changes else repeat.request,
         page_version=origin.page_version,
     )
 

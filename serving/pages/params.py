@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -74,8 +75,7 @@ class PageParams:
 
         What is None is left out, so that a new parameter leaves the digests of pages without it as they were.
         """
-        values = {name: value for name, value in _values(self) if value is not None}
-        return hashlib.sha256(msgspec.json.encode((BUILDER_VERSION, values))).hexdigest()[:16]
+        return _version_of(self)
 
     def allows(self, kind: str) -> bool:
         """Return whether a page may have rows of a kind."""
@@ -87,6 +87,12 @@ class PageParams:
 
 
 DEFAULT_PARAMS: Final = PageParams()
+
+
+@lru_cache(maxsize=1_024)
+def _version_of(params: PageParams) -> str:
+    values = {name: value for name, value in _values(params) if value is not None}
+    return hashlib.sha256(msgspec.json.encode((BUILDER_VERSION, values))).hexdigest()[:16]
 
 
 def changes_of(params: PageParams, base: PageParams = DEFAULT_PARAMS) -> str:
