@@ -68,7 +68,7 @@ class Undefined:
 
 def compare(control: Moments, treatment: Moments, *, cuped: bool = False) -> Comparison | Undefined:
     """Compare a treatment with the control on members' moments; Undefined for fewer than two members in an arm, for a
-    ratio with nothing to divide by, and where no member differs from another."""
+    ratio with nothing to divide by, and where no member of an arm differs from another of it."""
     return compare_strata(((control, treatment),), cuped=cuped)
 
 
@@ -89,7 +89,7 @@ def compare_strata(strata: Sequence[tuple[Moments, Moments]], *, cuped: bool = F
     if isinstance(control, str) or isinstance(treatment, str) or isinstance(pooled, str):
         return Undefined(*whole, next(arm for arm in (*arms, pooled) if isinstance(arm, str)))
     found = _adjusted(control, treatment, pooled, theta_of(pooled) if cuped else 0.0)
-    return found if found.standard_error > 0 else Undefined(*whole, "no member differs from another yet")
+    return found if found.standard_error > 0 else Undefined(*whole, "within each arm all members have the same value")
 
 
 def _adjusted(control: Arm, treatment: Arm, pooled: Arm, theta: float) -> Comparison:
