@@ -35,7 +35,7 @@ class TargetingTable:
         ]
 
     def suited(self, attributes: Mapping[str, str]) -> NDArray[np.bool_] | None:
-        """Return whether each experiment's rules are fulfilled, as `matches` says; None if there are no rules at all."""
+        """Return for each experiment whether its rules are fulfilled (see `matches`); None if there are no rules."""
         suited: NDArray[np.bool_] | None = None
         for attribute, by_value, other in self._tables:
             these = by_value.get(attributes.get(attribute, ""), other)
