@@ -9,9 +9,9 @@ import { askToSignIn, may, whoReads } from "./shell.js";
 
 // label, the role it needs, and whether an experiment is where it can be done.
 const ACTIONS = {
-  edit: { label: "Edit", role: "editor", when: ({ status }) => status === "draft" },
+  edit: { label: "Edit", role: "editor", when: ({ status }) => ["draft", "running", "stopped", "decided"].includes(status) },
   start: { label: "Start", role: "editor", main: true, when: ({ status }) => status === "draft" },
-  ramp: { label: "Ramp up", role: "editor", when: ({ status, traffic, definition }) => status === "running" && traffic < 1 && definition.traffic > 0 },
+  ramp: { label: "Ramp up", role: "editor", when: ({ status, traffic }) => status === "running" && traffic < 1 },
   stop: { label: "Stop", role: "editor", danger: true, when: ({ status }) => status === "running" },
   decide: { label: "Decide", role: "approver", main: true, when: ({ status }) => status === "stopped" },
   ship: { label: "Ship", role: "approver", main: true, when: ({ status, verdict }) => status === "decided" && verdict === "ship" },
@@ -44,14 +44,14 @@ const REASON = { name: "reason", type: "area", label: "Why?", hint: "It stays in
 
 const QUESTIONS = {
   start: ({ definition }) => ({ title: `Start ${definition.id}?`, confirm: "Start", lines: [`${percent(firstTraffic(definition))} of ${definition.layer ? `layer ${definition.layer}` : "all members"} will take part within seconds. From then on metrics, variants and plan stay as they are.`] }),
-  ramp: ({ definition, traffic }) => ({ title: "Ramp up", confirm: "Ramp up", lines: [`${percent(traffic)} of members take part now. The share only grows, and nobody changes variants.`],
+  ramp: ({ definition, traffic }) => ({ title: "Let more members take part", confirm: "Ramp up", lines: [`${percent(traffic)} take part now. The share only grows, and nobody changes variants.`],
     fields: [{ name: "traffic", type: "number", label: "New share, in percent", value: Number((Math.min(1, Math.max(traffic * 2, Math.min(definition.traffic, 1))) * 100).toFixed(6)), min: Number((traffic * 100).toFixed(6)), max: 100 }] }),
   stop: ({ definition }) => ({ title: `Stop ${definition.id}?`, confirm: "Stop", danger: true, lines: ["Everybody goes back to the defaults within seconds. It cannot be started again."], fields: [REASON] }),
   decide: ({ definition }, decision) => ({ title: `Decide on ${definition.id}`, confirm: "Decide", lines: [decision ? `The rules say: ${decision.verdict.replaceAll("_", " ")}. ${decision.reasons.join(" ")}` : "The rules of the plan give the verdict."] }),
-  ship: ({ definition, shipped }, decision) => ({ title: `Ship ${shipped ?? decision?.variant ?? "the winner"}?`, confirm: "Ship to everybody", lines: ["It becomes the default for all members within seconds. It can be undone.", shipping(definition, shipped ?? decision?.variant)],
-    fields: shipped || decision?.variant ? [] : [{ name: "variant", label: "Variant", options: definition.variants.slice(1).map(({ key }) => [key, key]) }] }),
+  ship: ({ definition }, decision) => ({ title: `Ship ${definition.id} to everybody?`, confirm: "Ship to everybody", lines: ["What it changes becomes the default for all members within seconds. It can be undone.", ...definition.variants.slice(1).map(shipping)],
+    fields: [{ name: "variant", label: "Variant", value: decision?.variant ?? "", options: definition.variants.slice(1).map(({ key }) => [key, key]) }, REASON] }),
   undo: ({ definition }) => ({ title: `Undo the shipping of ${definition.id}?`, confirm: "Undo", danger: true, lines: ["The defaults go back to what they were before."], fields: [REASON] }),
-  archive: ({ definition }) => ({ title: `Archive ${definition.id}?`, confirm: "Archive", lines: ["It stays readable, with its results and its audit trail."], fields: [{ ...REASON, required: false }] }),
+  archive: ({ definition }) => ({ title: `Archive ${definition.id}?`, confirm: "Archive", lines: ["It stays readable, with its results and its audit trail."], fields: [REASON] }),
 };
 
 const BODIES = {
@@ -66,8 +66,7 @@ const DONE = { start: "Started: the first members are on their way.", ramp: "The
 
 const firstTraffic = ({ traffic, ramp }) => ramp.find(({ after_s: after }) => after === 0)?.traffic ?? (ramp.length ? Math.min(traffic, ramp[0].traffic) : traffic);
 
-function shipping(definition, key) {
-  const variant = definition.variants.find((each) => each.key === key);
-  const lines = patchLines(variant?.patch);
-  return lines.length ? `Changes: ${lines.map(([name, value]) => `${name} ${value}`).join("; ")}.` : "";
+function shipping({ key, patch }) {
+  const lines = patchLines(patch).map(([name, value]) => `${name} ${value}`);
+  return `${key}: ${lines.join("; ") || "changes nothing on pages"}.`;
 }

@@ -12,6 +12,17 @@ export function evenWeights(variants) {
   variants[0].weight = Number((1 - each * (variants.length - 1)).toFixed(4));
 }
 
+const DAY_S = 86_400;
+const round = (share) => Number(share.toPrecision(2));
+
+// A ramp with a step more: it begins at the start, and ends with the whole share.
+function steeper(ramp, traffic) {
+  if (!ramp.length) return [{ after_s: 0, traffic: round(traffic / 10) }, { after_s: DAY_S, traffic }];
+  const last = ramp.at(-1);
+  const between = round(((ramp.at(-2)?.traffic ?? 0) + traffic) / 2);
+  return [...ramp.slice(0, -1), { ...last, traffic: between }, { after_s: last.after_s + DAY_S, traffic }];
+}
+
 // By name; each takes the state and the button's data.
 export const ACTIONS = {
   "add-variant": (draft) => {
@@ -31,7 +42,7 @@ export const ACTIONS = {
   "remove-param": (draft, { at, param }) => (draft.variants[at].patch.params = without(draft.variants[at].patch.params, param)),
   "add-rule": (draft) => draft.targeting.push({ attribute: "country", op: "in", values: [] }),
   "remove-rule": (draft, { at }) => (draft.targeting = without(draft.targeting, at)),
-  "add-step": (draft) => draft.ramp.push({ after_s: draft.ramp.length * 86_400, traffic: Math.min(1, 0.05 * 2 ** draft.ramp.length) }),
+  "add-step": (draft) => (draft.ramp = steeper(draft.ramp, draft.traffic)),
   "remove-step": (draft, { at }) => (draft.ramp = without(draft.ramp, at)),
   "add-tester": (draft) => draft.forced.push({ member: "", variant: draft.variants[1].key }),
   "remove-tester": (draft, { at }) => (draft.forced = without(draft.forced, at)),

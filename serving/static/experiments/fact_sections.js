@@ -1,7 +1,7 @@
 // What was written down of an experiment, and what was done with it: header, variants, plan, audit trail.
 
 import { h } from "./dom.js";
-import { change, count, duration, moment, percent, significant, words } from "./format.js";
+import { change, count, duration, moment, percent, significant, title, words } from "./format.js";
 import { colour } from "./plot.js";
 import { sentenceOf } from "./templates.js";
 
@@ -33,7 +33,7 @@ export function definitionSection({ definition }) {
     ["Primary metric", metricName(definition, definition.primary)], ["Worth finding", change(definition.mde)],
     ["Members", definition.targeting.length ? definition.targeting.map(({ attribute, op, values }) => `${attribute} ${op === "in" ? "is one of" : "is none of"} ${values.join(", ")}`).join("; ") : "all"],
     ["Layer", definition.layer || "its own"], ["Traffic", `${percent(definition.traffic)}${definition.holdout ? `; ${percent(definition.holdout)} of all members held out` : ""}`],
-    ["Ramp", definition.ramp.map(({ after_s: after, traffic }) => `${percent(traffic)} after ${duration(after)}`).join(", ") || "none"],
+    ["Ramp", definition.ramp.map(({ after_s: after, traffic }) => `${percent(traffic)} ${after ? `after ${duration(after)}` : "at the start"}`).join(", ") || "none"],
     ["Testers", Object.entries(definition.forced).map(([member, key]) => `${member}: ${key}`).join(", ") || "none"],
     ["Reading", `${{ sequential: "at any time", group_sequential: `at ${plan.looks ?? 5} planned looks`, fixed: "once, at the end" }[plan.method]}; false alarms ${percent(plan.alpha)}, power ${percent(plan.power, 0)}`],
     ["Duration", `${significant(plan.min_days)} to ${significant(plan.max_days)} days, at least ${count(plan.min_members)} members`],
@@ -45,7 +45,7 @@ export function definitionSection({ definition }) {
 
 function metricName(definition, name) {
   const metric = definition.metrics.find((each) => each.name === name);
-  return metric ? `${words(name)}: ${metric.description || sentenceOf(metric)}` : words(name);
+  return metric ? `${title(name)}. ${sentenceOf(metric)}` : title(name);
 }
 
 // rows: [{at_ms, actor, role, action, detail, revision}], the newest first.

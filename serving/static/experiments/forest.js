@@ -8,10 +8,10 @@ const LEAST_REACH = 0.005;
 
 // How far a scale must reach to both sides to show these effects; those far wider than the rest are cut off.
 export function reachOf(effects, marks = []) {
-  const ends = effects.flatMap(({ low, high }) => [low, high]).filter(Number.isFinite).map(Math.abs).sort((a, b) => a - b);
+  const ends = effects.map(({ low, high }) => Math.max(Math.abs(low), Math.abs(high))).filter((end) => Number.isFinite(end) && end > 0).sort((a, b) => a - b);
   const points = [...effects.map(({ estimate }) => estimate), ...marks].filter(Number.isFinite).map(Math.abs);
   const middle = ends[Math.floor(ends.length / 2)] ?? 0;
-  const widest = ends.filter((end) => end <= 4 * middle).pop() ?? 0;
+  const widest = ends.filter((end) => end <= 2.5 * middle).pop() ?? 0;
   return Math.max(LEAST_REACH, widest, ...points) * 1.12;
 }
 
@@ -34,9 +34,8 @@ export function forestRow(effect, { reach, width = 260, height = 26, sign = 1, m
     if (effect.high > reach) parts.push(svg("path", { class: "fill", d: `M${width} ${middle}l-7 -5v10z` }));
   }
   if (Number.isFinite(effect.estimate)) parts.push(svg("circle", { class: "fill", cx: held(effect.estimate), cy: middle, r: 4.5 }));
-  const image = picture(width, height, `${label}: ${change(effect.estimate)}, ${interval(effect.low, effect.high)}`, "The dot is the estimate, the line its interval, the upright line no effect.",
-    svg("g", { class: standing(effect, sign) || "calm" }, parts));
-  return image;
+  return picture(width, height, `${label}: ${change(effect.estimate)}, ${interval(effect.low, effect.high)}`, "The dot is the estimate, the line its interval, the upright line no effect.",
+    svg("g", { class: standing(effect, sign) }, parts));
 }
 
 // The scale under the rows.

@@ -3,7 +3,7 @@
 import { checkField, checksField, inputField, problemPlace, selectField, textField } from "./fields.js";
 import { metricsOf } from "./definition.js";
 import { h } from "./dom.js";
-import { words } from "./format.js";
+import { title, words } from "./format.js";
 import { sentenceOf } from "./templates.js";
 
 const section = (step, title, hint, ...children) =>
@@ -45,7 +45,7 @@ function metricChoice(draft, metric) {
   };
   const primary = draft.primary === name;
   const guardrail = draft.guardrails[name];
-  return h("tr", {}, h("td", {}, words(name), h("div", { class: "what" }, metric.description || sentenceOf(metric))),
+  return h("tr", {}, h("td", {}, title(name), h("div", { class: "what" }, metric.description || sentenceOf(metric))),
     h("td", {}, pick("radio", "primary", primary, false, "primary")),
     h("td", {}, pick("checkbox", "secondary", draft.secondary.includes(name), primary, "secondary")),
     h("td", {}, pick("checkbox", "guardrail", Boolean(guardrail), primary, "guardrail"), guardrail ? guardrailTerms(name, guardrail) : null));
@@ -68,12 +68,12 @@ function metricEditor(draft, index, { event_types: types }) {
       selectField(draft, `${path}.kind`, "Kind", [["count", "count"], ["sum", "sum"], ["ratio", "ratio"], ["conversion", "conversion"], ["retention", "retention"], ["percentile", "percentile"]], { "data-shape": true }),
       selectField(draft, `${path}.direction`, "Better is", [["increase", "more"], ["decrease", "less"]])),
     checksField(draft, `${path}.measure.types`, "Events", types),
-    h("div", { class: "row" }, selectField(draft, `${path}.measure.of`, "Measure", of), inputField(draft, `${path}.measure.min_value`, "Only values of at least", { kind: "number" })),
+    h("div", { class: "row" }, ["ratio", "percentile"].includes(kind) ? selectField(draft, `${path}.measure.of`, "Measure", of) : null, inputField(draft, `${path}.measure.min_value`, "Only values of at least", { kind: "number" })),
     kind === "ratio" ? [checksField(draft, `${path}.per.types`, "Per events", types), selectField(draft, `${path}.per.of`, "Per measure", of)] : null,
     h("div", { class: "row" }, inputField(draft, `${path}.window_s`, "Within", { kind: "days", min: 0, hint: "of the first exposure; empty: all" }),
       kind === "retention" ? inputField(draft, `${path}.after_s`, "From", { kind: "days", min: 0, hint: "after the first exposure" }) : null,
       kind === "percentile" ? inputField(draft, `${path}.quantile`, "Quantile", { kind: "number", min: 0, max: 1 }) : null,
-      inputField(draft, `${path}.cap`, "Cap", { kind: "number", min: 0, hint: "a member counts up to this" }),
+      ["count", "sum", "ratio"].includes(kind) ? inputField(draft, `${path}.cap`, "Cap", { kind: "number", min: 0, hint: "a member counts up to this" }) : null,
       selectField(draft, `${path}.attribution`, "Counts", [["member", "all a member does"], ["page", "on pages since exposure"]])),
     inputField(draft, `${path}.description`, "In words", { maxlength: 200 }));
 }

@@ -18,7 +18,7 @@ export function significant(value, digits = 3) {
 }
 
 export function percent(share, digits = 1) {
-  return isNumber(share) ? `${minus((share * 100).toFixed(digits))} %` : "–";
+  return isNumber(share) ? `${minus(String(Number((share * 100).toFixed(digits))))} %` : "–";
 }
 
 // A relative change, always with its sign.
@@ -53,3 +53,4 @@ export function ago(ms, now) {
 
 export const VERDICTS = { ship: "Ship it", do_not_ship: "Don’t ship", continue: "Keep it running", inconclusive: "Inconclusive" };
 export const words = (name) => String(name).replaceAll("_", " ");
+export const title = (name) => words(name).replace(/^./, (letter) => letter.toUpperCase());

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { $, h, morphChildren } from "./dom.js";
 import { forestRow, reachOf } from "./forest.js";
-import { change, count, duration, interval, VERDICTS, words } from "./format.js";
+import { change, count, duration, interval, title, VERDICTS, words } from "./format.js";
 import { daysOf, experimentOf, headline, metricOf, reportOf, signOf } from "./shapes.js";
 import { banner, notice, repeat, startShell } from "./shell.js";
 
@@ -66,11 +66,11 @@ function line(experiment, reach) {
 
 function effect({ definition, report, status }, reach) {
   const found = headline(report);
-  if (!found) return h("small", {}, status === "draft" ? words(definition.primary) : `${words(definition.primary)}: no effect known yet`);
+  if (!found) return h("small", {}, `${title(definition.primary)}${status === "draft" ? "" : ": no effect known yet"}`);
   const sign = signOf(metricOf(report, report.primary));
   const label = `${words(report.primary)}, ${found.variant}`;
   return h("div", { class: "effect" }, forestRow(found, { reach, width: PLOT_WIDTH, height: 22, sign, label }),
-    h("span", {}, h("b", {}, change(found.estimate)), h("br"), h("small", {}, interval(found.low, found.high))));
+    h("span", {}, h("small", {}, title(report.primary)), h("br"), h("b", {}, change(found.estimate)), " ", h("small", {}, interval(found.low, found.high))));
 }
 
 function days(experiment) {

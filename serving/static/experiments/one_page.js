@@ -6,7 +6,7 @@ import { $, delegate, h, morphChildren } from "./dom.js";
 import { drawEffectOverTime } from "./effect_over_time.js";
 import { drawExposures } from "./exposures_by_day.js";
 import { auditSection, definitionSection, head } from "./fact_sections.js";
-import { ago, change, count, interval, moment, words } from "./format.js";
+import { ago, change, count, interval, moment, title, words } from "./format.js";
 import { colour, numbersOf, plotIn } from "./plot.js";
 import { decisionCard, figures, guardrails, metricsForest, segments, warnings } from "./result_sections.js";
 import { armsOverTime, exposureDays, experimentOf, metricOf, reportOf, signOf } from "./shapes.js";
@@ -38,7 +38,7 @@ async function read() {
     const body = await get(experimentPath(id));
     const experiment = experimentOf(body);
     const [results, history, exposures, audit] = await Promise.all([part("/results", {}), part("/history", {}), part("/exposures", {}), part("/audit", {})]);
-    Object.assign(state, { experiment, report: reportOf(results.report), decision: results.decision ?? null, looks: history.looks ?? [], days: exposureDays(exposures.days ?? []), audit: audit.entries ?? [], readAt: Date.now() });
+    Object.assign(state, { experiment, report: reportOf(results.report), decision: results.decision ?? null, looks: history.looks ?? [], days: exposureDays(exposures.days ?? []), audit: [...(audit.entries ?? [])].sort((a, b) => b.n - a.n), readAt: Date.now() });
     notice(null);
     render();
   } catch (problem) {
@@ -68,7 +68,7 @@ function renderOverTime() {
   $("over-time").hidden = !arms.length;
   if (!arms.length) return;
   const metric = metricOf(report, experiment.definition.primary);
-  $("over-time-title").textContent = `${words(experiment.definition.primary)} over time`;
+  $("over-time-title").textContent = `${title(experiment.definition.primary)} over time`;
   $("over-time-note").textContent = { sequential: "Difference from the control. The band is valid at all looks together: stop when you like." }[experiment.definition.plan.method] ?? "Difference from the control, at the planned looks.";
   morphChildren($("over-time-legend"), legend(arms));
   plotEffect({ metric: words(experiment.definition.primary), arms, mde: signOf(metric) * experiment.definition.mde });

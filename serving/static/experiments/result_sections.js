@@ -1,12 +1,11 @@
 // An experiment's results as sections of its page: decision, figures, metrics, guardrails, segments.
 
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 import { forestAxis, forestRow, reachOf } from "./forest.js";
-import { change, count, day, duration, interval, percent, pValue, significant, VERDICTS, words } from "./format.js";
+import { change, count, day, duration, interval, percent, pValue, significant, title, VERDICTS, words } from "./format.js";
 import { colour } from "./plot.js";
 import { daysOf, effectOf, signOf } from "./shapes.js";
 import { banner } from "./shell.js";
-import { svg } from "./dom.js";
 
 const panel = (id, title, note, ...children) => h("section", { class: "panel", "aria-labelledby": `${id}-title` },
   h("header", {}, h("h2", { id: `${id}-title` }, title), note ? h("p", { class: "dim" }, note) : null), ...children);
@@ -64,7 +63,7 @@ export function metricsForest(experiment, report) {
   const reach = reachOf(rows.map(({ effect }) => effect));
   const many = experiment.definition.variants.length > 2;
   const line = ({ metric, effect }) => h("tr", {},
-    h("th", { scope: "row" }, words(metric.name), " ", ROLES[metric.role] ? h("span", { class: `tag ${metric.role === "primary" ? "gold" : ""}` }, ROLES[metric.role]) : null, many ? h("div", {}, h("small", {}, variantName(experiment, effect.variant))) : null,
+    h("th", { scope: "row" }, title(metric.name), " ", ROLES[metric.role] ? h("span", { class: `tag ${metric.role === "primary" ? "gold" : ""}` }, ROLES[metric.role]) : null, many ? h("div", {}, h("small", {}, variantName(experiment, effect.variant))) : null,
       h("div", { class: "sentence" }, effect.sentence)),
     h("td", {}, forestRow(effect, { reach, sign: signOf(metric), mark: metric.role === "primary" ? signOf(metric) * experiment.definition.mde : null, label: `${words(metric.name)}, ${effect.variant}` })),
     h("td", { class: "number", "data-label": "Effect" }, h("b", {}, change(effect.estimate)), h("br"), h("small", {}, effect.why && effect.low === null ? effect.why : interval(effect.low, effect.high))),
@@ -79,7 +78,7 @@ export function metricsForest(experiment, report) {
 function armValues(experiment, report) {
   const keys = experiment.definition.variants.map(({ key }) => key);
   return h("details", {}, h("summary", {}, "Values in each arm"), h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), keys.map((key) => h("th", { scope: "col", class: "number" }, variantName(experiment, key))))),
-    h("tbody", {}, report.metrics.map((metric) => h("tr", {}, h("th", { scope: "row" }, words(metric.name)),
+    h("tbody", {}, report.metrics.map((metric) => h("tr", {}, h("th", { scope: "row" }, title(metric.name)),
       keys.map((key) => h("td", { class: "number" }, significant(metric.arms.find((arm) => arm.variant === key)?.estimate, 4)))))))));
 }
 
@@ -90,7 +89,7 @@ export function guardrails(experiment, report) {
   const rows = report.guardrails.map((guardrail) => ({ ...guardrail, seen: effectOf(guardrail), metric: report.metrics.find(({ name }) => name === guardrail.metric), name: guardrail.metric }));
   const harmAt = ({ metric, max_harm: harm }) => -signOf(metric) * harm;
   const reach = reachOf(rows.map(({ seen }) => seen), rows.map(harmAt));
-  const line = (row) => h("tr", {}, h("th", { scope: "row" }, words(row.name), experiment.definition.variants.length > 2 ? h("div", {}, h("small", {}, row.variant)) : null, h("div", { class: "sentence" }, row.sentence)),
+  const line = (row) => h("tr", {}, h("th", { scope: "row" }, title(row.name), experiment.definition.variants.length > 2 ? h("div", {}, h("small", {}, row.variant)) : null, h("div", { class: "sentence" }, row.sentence)),
     h("td", {}, forestRow(row.seen, { reach, sign: signOf(row.metric), mark: harmAt(row), label: `${words(row.name)}, ${row.variant}` })),
     h("td", { class: "number", "data-label": "Effect" }, h("b", {}, change(row.seen.estimate)), h("br"), h("small", {}, interval(row.seen.low, row.seen.high))),
     h("td", { class: "number", "data-label": "Accepted harm" }, percent(row.max_harm, 1)),

@@ -41,8 +41,8 @@ export function daysOf({ started_at_ms: start, stopped_at_ms: stop }, now) {
 
 // Points over time of each treatment's effect on the primary metric.
 export function armsOverTime(looks, { definition }) {
-  return definition.variants.slice(1).map(({ key }, index) => ({ key, index: index + 1, points: looks.flatMap(({ at_ms: atMs, report }) => {
-    const found = metricOf(report, definition.primary)?.effects.find((effect) => effect.variant === key);
+  return definition.variants.slice(1).map(({ key }, index) => ({ key, index: index + 1, points: looks.flatMap(({ at_ms: atMs, effects = [] }) => {
+    const found = effects.find((effect) => effect.metric === definition.primary && effect.variant === key);
     return found ? [{ atMs, ...pick(effectOf(found)) }] : [];
   }) })).filter(({ points }) => points.length);
 }
