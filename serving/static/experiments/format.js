@@ -22,14 +22,14 @@ export function percent(share, digits = 1) {
 }
 
 // A relative change, always with its sign.
-export function change(relative) {
+export function change(relative, most = 2) {
   if (!isNumber(relative)) return "–";
-  const digits = Math.abs(relative) < 0.0995 ? 2 : 1;
+  const digits = Math.abs(relative) < 0.0995 ? most : 1;
   const text = (relative * 100).toFixed(digits);
   return `${Number(text) > 0 ? "+" : ""}${minus(Number(text) === 0 ? "0" : text)} %`;
 }
 
-export const interval = (low, high) => (isNumber(low) && isNumber(high) ? `${change(low)} to ${change(high)}` : "no interval yet");
+export const interval = (low, high, most = 2) => (isNumber(low) && isNumber(high) ? `${change(low, most)} to ${change(high, most)}` : "no interval yet");
 
 export function pValue(value) {
   if (!isNumber(value)) return "–";

@@ -70,7 +70,7 @@ function effect({ definition, report, status }, reach) {
   const sign = signOf(metricOf(report, report.primary));
   const label = `${words(report.primary)}, ${found.variant}`;
   return h("div", { class: "effect" }, forestRow(found, { reach, width: PLOT_WIDTH, height: 22, sign, label }),
-    h("span", {}, h("small", {}, title(report.primary)), h("br"), h("b", {}, change(found.estimate)), " ", h("small", {}, interval(found.low, found.high))));
+    h("span", {}, h("small", {}, title(report.primary)), h("br"), h("b", {}, change(found.estimate, 1)), " ", h("small", {}, interval(found.low, found.high, 1))));
 }
 
 function days(experiment) {

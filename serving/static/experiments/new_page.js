@@ -21,6 +21,7 @@ const plotPower = plotIn($("design-plot"), drawPower);
 let vocabulary = { event_types: [], row_kinds: [], page_params: {}, models: [], layers: [] };
 let draft = newDraft();
 let revision = null;
+let started = false;
 let timer = 0;
 let asked = 0;
 let touched = new Set();
@@ -31,7 +32,16 @@ function render() {
   const open = [...$("fields").querySelectorAll("details")].map((details) => details.open);
   $("fields").replaceChildren(...sectionsOf(draft, vocabulary, { fixedId: Boolean(editing) }), ...lists());
   [...$("fields").querySelectorAll("details")].forEach((details, at) => (details.open ||= Boolean(open[at])));
+  if (started) fixFields();
   if (focused) document.getElementById(focused)?.focus();
+}
+
+// After the start only words and testers change.
+function fixFields() {
+  const open = /^(hypothesis|forced(\..*)?|variants\.\d+\.description|custom\.\d+\.description)$/;
+  for (const input of $("fields").querySelectorAll("input, select, textarea, button")) {
+    input.disabled = !open.test(input.dataset.path ?? "") && !/tester$/.test(input.dataset.do ?? "");
+  }
 }
 
 function lists() {
@@ -213,6 +223,7 @@ async function start() {
       const experiment = experimentOf(await get(experimentPath(source)));
       draft = draftOf(experiment.definition);
       revision = experiment.revision;
+      started = Boolean(editing) && experiment.status !== "draft";
       if (!editing) draft.id = "";
     }
     const { experiments } = await get("/v1/experiments");
@@ -221,7 +232,11 @@ async function start() {
     notice(problem);
   }
   if (!draft.owner && whoReads()) draft.owner = whoReads().name;
-  $("form-title").textContent = editing ? `Edit ${editing}` : "New experiment";
+  if (editing) {
+    $("form-title").textContent = `Edit ${editing}`;
+    $("form-note").textContent = started ? "It has started: the hypothesis, descriptions and testers may still change, all else is fixed." : "A draft may change in everything but its id.";
+    $("save").textContent = "Save";
+  }
   render();
   changed();
 }
