@@ -2,6 +2,8 @@
 
 const KEY = "marquee.key";
 const TIMEOUT_MS = 15_000;
+const PAGE = 500;
+const MOST = 2000;
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -22,8 +24,9 @@ export function saveKey(key) {
 }
 
 // Returns the decoded answer; raises Problem, whose status is 0 where no server answered.
-export async function call(method, path, body, key = savedKey()) {
+export async function call(method, path, body, { key = savedKey(), revision } = {}) {
   const headers = { accept: "application/json" };
+  if (revision !== undefined) headers["if-match"] = `"${revision}"`;
   if (key) headers.authorization = `Bearer ${key}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer, text;
@@ -45,4 +48,17 @@ export async function call(method, path, body, key = savedKey()) {
 
 export const get = (path) => call("GET", path);
 export const post = (path, body) => call("POST", path, body);
+
+// All experiments, page by page; `whole` is false where there are more than a person would look through.
+export async function listExperiments() {
+  const experiments = [];
+  let after = "";
+  do {
+    const page = await get(`/v1/experiments?limit=${PAGE}&after=${encodeURIComponent(after)}`);
+    experiments.push(...page.experiments);
+    after = page.next;
+  } while (after && experiments.length < MOST);
+  return { experiments, whole: !after };
+}
+
 export const experimentPath = (id, part = "") => `/v1/experiments/${encodeURIComponent(id)}${part}`;

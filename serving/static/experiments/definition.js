@@ -19,8 +19,8 @@ export function newDraft() {
 // The form's state of a definition that was written before.
 export function draftOf(definition) {
   const draft = newDraft();
-  const templates = new Map(TEMPLATES.map((metric) => [metric.name, JSON.stringify(sorted(metric))]));
-  const own = definition.metrics.filter((metric) => templates.get(metric.name) !== JSON.stringify(sorted(without(metric, METRIC))));
+  const templates = new Map(TEMPLATES.map((metric) => [metric.name, JSON.stringify(sorted(metricOf(metric)))]));
+  const own = definition.metrics.filter((metric) => templates.get(metric.name) !== JSON.stringify(sorted(metricOf(metric))));
   const names = new Set(own.map(({ name }) => name));
   return { ...draft, ...TOP, ...definition, custom: structuredClone(own), known: TEMPLATES.filter(({ name }) => !names.has(name)),
     plan: { ...PLAN, ...definition.plan }, secondary: [...(definition.secondary ?? [])],

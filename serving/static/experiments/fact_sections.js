@@ -1,5 +1,6 @@
 // What was written down of an experiment, and what was done with it: header, variants, plan, audit trail.
 
+import { definitionOf, draftOf } from "./definition.js";
 import { h } from "./dom.js";
 import { change, count, duration, moment, percent, significant, title, words } from "./format.js";
 import { colour } from "./plot.js";
@@ -40,7 +41,7 @@ export function definitionSection({ definition }) {
   ];
   return h("section", { class: "panel", "aria-labelledby": "definition-title" }, h("header", {}, h("h2", { id: "definition-title" }, "What was written down")),
     h("div", { class: "arms" }, definition.variants.map(arm)), h("dl", { class: "terms" }, terms.map(([term, text]) => [h("dt", {}, term), h("dd", {}, text)])),
-    h("details", {}, h("summary", {}, "The definition as JSON"), h("pre", { tabindex: "0" }, JSON.stringify(definition, null, 2))));
+    h("details", {}, h("summary", {}, "The definition as JSON"), h("pre", { tabindex: "0" }, JSON.stringify(definitionOf(draftOf(definition)), null, 2))));
 }
 
 function metricName(definition, name) {

@@ -1,11 +1,12 @@
 // All experiments at a glance.
 
-import { get } from "./api.js";
+import { listExperiments } from "./api.js";
 import { $, h, morphChildren } from "./dom.js";
 import { forestRow, reachOf } from "./forest.js";
 import { change, count, duration, interval, title, VERDICTS, words } from "./format.js";
-import { daysOf, experimentOf, headline, metricOf, reportOf, signOf } from "./shapes.js";
-import { banner, notice, repeat, startShell } from "./shell.js";
+import { readReports, reportFor } from "./list_results.js";
+import { daysOf, experimentOf, headline, metricOf, signOf } from "./shapes.js";
+import { notice, repeat, startShell } from "./shell.js";
 
 const STATUSES = ["draft", "running", "stopped", "decided", "promoted", "archived"];
 const REFRESH_S = 5;
@@ -15,28 +16,28 @@ let refresh = () => {};
 
 async function show() {
   try {
-    const body = await get("/v1/experiments");
-    const all = body.experiments.map(entryOf);
+    const { experiments, whole } = await listExperiments();
+    const all = experiments.map(experimentOf);
     notice(null);
-    render(all);
+    render(all, whole);
+    await readReports(all.filter(isWanted), () => render(all, whole));
   } catch (problem) {
     notice(problem);
     if ($("list").getAttribute("aria-busy")) $("list").replaceChildren(h("p", { class: "dim" }, "Nothing could be read yet."));
   }
 }
 
-function entryOf(body) {
-  return { ...experimentOf(body), report: reportOf(body.report) };
-}
+const chosen = () => new URLSearchParams(location.search).get("status");
+const isWanted = ({ status }) => !chosen() || status === chosen();
 
-function render(all) {
-  const wanted = new URLSearchParams(location.search).get("status");
-  const shown = all.filter(({ status }) => !wanted || status === wanted);
+function render(all, whole) {
+  const wanted = chosen();
+  const shown = all.filter(isWanted).map((experiment) => ({ ...experiment, report: reportFor(experiment) }));
   morphChildren($("filters"), filters(all, wanted));
   $("list").removeAttribute("aria-busy");
   if (!all.length) return morphChildren($("list"), [emptyState()]);
   if (!shown.length) return morphChildren($("list"), [h("p", { class: "dim" }, `No experiment is ${words(wanted)} now.`)]);
-  return morphChildren($("list"), [table(shown)]);
+  return morphChildren($("list"), [table(shown), whole ? null : h("p", { class: "dim" }, "There are more; `marquee experiments list` shows all.")].filter(Boolean));
 }
 
 function filters(all, wanted) {

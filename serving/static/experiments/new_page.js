@@ -1,6 +1,6 @@
 // The form that writes a definition: checked by the server while it is written, with how long it would take.
 
-import { call, experimentPath, get, post, Problem } from "./api.js";
+import { call, experimentPath, get, listExperiments, post, Problem } from "./api.js";
 import { ACTIONS, renameMetric } from "./draft_actions.js";
 import { definitionOf, draftOf, newDraft } from "./definition.js";
 import { $, h, morphChildren, toast } from "./dom.js";
@@ -68,8 +68,7 @@ async function consult() {
 // All that is wrong with a definition, as [{field, fix}].
 async function check(definition) {
   try {
-    const body = await post("/v1/experiments/validate", definition);
-    return body.problems ?? body.errors ?? [];
+    return (await post("/v1/experiments/validate", definition)).errors;
   } catch (problem) {
     if (problem.status === 422) return problemsOf(problem);
     return [{ field: "", fix: problem.message }];
@@ -196,7 +195,7 @@ form.addEventListener("submit", async (event) => {
   const definition = definitionOf(draft);
   $("save").disabled = true;
   try {
-    const saved = editing ? await call("PUT", experimentPath(editing), { revision, definition }) : await post("/v1/experiments", definition);
+    const saved = editing ? await call("PUT", experimentPath(editing), definition, { revision }) : await post("/v1/experiments", definition);
     location.assign(`/experiments/${encodeURIComponent(experimentOf(saved).definition.id)}`);
   } catch (problem) {
     if (problem.status === 422) await refused(problem, definition);
@@ -226,7 +225,7 @@ async function start() {
       started = Boolean(editing) && experiment.status !== "draft";
       if (!editing) draft.id = "";
     }
-    const { experiments } = await get("/v1/experiments");
+    const { experiments } = await listExperiments();
     vocabulary.layers = [...new Set(experiments.map((body) => experimentOf(body).definition.layer).filter(Boolean))];
   } catch (problem) {
     notice(problem);

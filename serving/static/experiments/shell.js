@@ -22,7 +22,7 @@ export async function startShell(onChange = () => {}) {
   });
   if (savedKey()) {
     try {
-      reader = await get("/v1/whoami");
+      reader = await get("/v1/keys/mine");
     } catch (problem) {
       if (problem.status === 401 || problem.status === 403) saveKey("");
     }
@@ -38,7 +38,7 @@ async function signIn(key) {
     return;
   }
   try {
-    reader = await call("GET", "/v1/whoami", undefined, key);
+    reader = await call("GET", "/v1/keys/mine", undefined, { key });
   } catch (problem) {
     place.textContent = problem.status === 401 || problem.status === 403 ? "This key is not known, or was revoked. Ask an approver for another." : problem.message;
     return;
