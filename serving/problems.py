@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -15,14 +15,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from serving.experiments.refusals import Conflict, Forbidden, Invalid, Unauthorized, UnknownExperiment
 from streams.errors import Corrupt, FixRequest, SlowDown, TryAgain
 
 MEDIA_TYPE = "application/problem+json"
 
 _TITLES = {
     400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    409: "Conflict",
     410: "Gone",
     413: "Content too large",
     415: "Unsupported media type",
@@ -45,6 +49,17 @@ class TooLarge(FixRequest):
     """The body is over its bound; answered with 413."""
 
 
+_STATUSES: Final[dict[type[Exception], int]] = {
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    UnknownExperiment: 404,
+    Conflict: 409,
+    Gone: 410,
+    TooLarge: 413,
+}
+
+
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **members: Any) -> Response:
     """Return a problem details response; `members` (field, fix, errors, …) are added to the object."""
     body = {"type": "about:blank", "title": _TITLES.get(status, "Error"), "status": status, "detail": detail, **members}
@@ -64,8 +79,10 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 def _fix_request(_request: Request, error: Exception) -> Response:
     assert isinstance(error, FixRequest)
-    status = {NotFound: 404, Gone: 410, TooLarge: 413}.get(type(error), 422)
-    return problem(status, str(error), field=error.field, fix=error.fix)
+    status = _STATUSES.get(type(error), 422)
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    members = {"errors": error.problems} if isinstance(error, Invalid) else {}
+    return problem(status, str(error), headers=headers, field=error.field, fix=error.fix, **members)
 
 
 def _retry(_request: Request, error: Exception) -> Response:

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
+    open_reads: bool | None = None
+    """Whether experiments and their results can be read without a key; by default where `host` is this machine's own
+    address, which nobody else reaches. Changing anything wants a key always."""
     page_ttl_s: float = Field(default=900.0, gt=0)
     page_ttl_jitter: float = Field(default=0.1, ge=0, lt=1)
     page_cache_entries: int = Field(default=20_000, ge=1)
@@ -108,6 +111,11 @@ class Settings(BaseSettings):
 
     warehouse_flush_records: int = Field(default=20_000, ge=1)
     warehouse_flush_s: float = Field(default=10.0, gt=0)
+
+    @property
+    def reads_are_open(self) -> bool:
+        """Whether experiments and their results can be read without a key."""
+        return self.host in ("127.0.0.1", "::1", "localhost") if self.open_reads is None else self.open_reads
 
     def path_of(self, url: str) -> Path:
         """Return the local path in an embedded engine's URL, below the state folder unless absolute."""

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from serving.experiments.roles import add_key, new_key
 from streams.settings import Settings
 from streams.stores.open import open_durable
 from streams.stores.protocol import Profile
+from streams.stores.sql import open_sql
 from tests.serving.platform import MEMBERS, prepare, serving_process, small_settings
 
 
@@ -30,6 +32,20 @@ def url(settings: Settings) -> Iterator[str]:
     """The URL of a running `marquee serve`."""
     with serving_process(settings) as (_process, url):
         yield url
+
+
+@pytest.fixture(scope="module")
+def approver(settings: Settings, url: str) -> str:
+    """A key that may do everything, on the running platform."""
+    return make_key(settings, "approver")
+
+
+def make_key(settings: Settings, role: str) -> str:
+    """Return a new key of a role, named by it."""
+    key, sql = new_key(), open_sql(settings)
+    add_key(sql, key, f"{role}-{key[-6:]}", role, 1)
+    sql.dispose()
+    return key
 
 
 @pytest.fixture(scope="module")

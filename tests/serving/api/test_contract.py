@@ -17,6 +17,17 @@ OPERATIONS = (
     ("GET", "/v1/similar/{item_id}"),
     ("POST", "/v1/rank"),
     ("GET", "/v1/pages/{page_id}"),
+    ("GET", "/v1/keys/mine"),
+    ("GET", "/v1/experiments"),
+    ("POST", "/v1/experiments"),
+    ("POST", "/v1/experiments/validate"),
+    ("GET", "/v1/experiments/{experiment_id}"),
+    ("PUT", "/v1/experiments/{experiment_id}"),
+    ("GET", "/v1/experiments/{experiment_id}/audit"),
+    *(
+        ("POST", f"/v1/experiments/{{experiment_id}}/{action}")
+        for action in ("start", "ramp", "stop", "decide", "ship", "undo", "archive")
+    ),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -36,7 +47,7 @@ def test_every_route_that_is_described_is_tried(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_no_input_makes_a_route_answer_with_a_server_error(
-    description: schemathesis.BaseSchema, method: str, path: str
+    description: schemathesis.BaseSchema, approver: str, method: str, path: str
 ) -> None:
     operation = description[path][method]
     cases = st.one_of(
@@ -47,7 +58,7 @@ def test_no_input_makes_a_route_answer_with_a_server_error(
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(case=cases)
     def try_it(case: schemathesis.Case) -> None:
-        response = case.call()
+        response = case.call(headers={"authorization": f"Bearer {approver}"})
         case.validate_response(response, checks=(not_a_server_error,))
         if response.status_code >= 400:
             assert response.headers["content-type"][0].startswith("application/problem+json")
