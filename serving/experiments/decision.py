@@ -28,6 +28,7 @@ from typing import Final
 import msgspec
 
 from serving.experiments import explanation
+from serving.experiments.effects import direction_of
 from serving.experiments.report import EffectResult, GuardrailResult, Report
 from streams.experiments.definition import Definition, Verdict
 from streams.experiments.metric import Direction
@@ -124,8 +125,3 @@ def _gain(report: Report, definition: Definition, variant: str) -> float:
 def for_the_better(difference: float, direction: Direction) -> float:
     """Return a difference so that more is better."""
     return difference if direction == "increase" else -difference
-
-
-def direction_of(definition: Definition, metric: str) -> Direction:
-    """Return which way of a metric is better."""
-    return next((each.direction for each in definition.metrics if each.name == metric), "increase")

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Final
 
-from serving.experiments.report import Report
+from serving.experiments.analysis.effect import Effect
+from serving.experiments.report import (
+    EffectResult,
+    ExposureResult,
+    FutilityResult,
+    GuardrailResult,
+    Report,
+    SrmResult,
+)
 from streams.experiments.definition import Definition
+from streams.experiments.metric import Metric
 
 SRM_BLOCKS: Final = (
     "Arms that do not get their declared shares of members are not comparable: find out what loses or adds members in "
@@ -79,3 +90,142 @@ def no_effect_yet(report: Report, definition: Definition, variant: str) -> str:
     found = report.effect(report.primary, variant)
     reason = (found.effect.reason if found else None) or "no members yet"
     return f"Of the effect of {variant} on {report.primary} nothing can be said yet: {reason}."
+
+
+SILENT: Final = (
+    "Nobody has been exposed yet: see that exposures are logged (pages of members in the experiment, or the app's own "
+    "calls) and that the experiments agent runs."
+)
+
+
+def number(value: float, signed: bool = False) -> str:
+    """Return a number to three digits, never as a power of ten.
+
+    >>> number(1234.5), number(0.01234, signed=True)
+    ('1,230', '+0.0123')
+    """
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    rounded = round(value, 2 - math.floor(math.log10(abs(value)))) if value else 0.0
+    return f"{rounded:{'+' if signed else ''},.{digits}f}"
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value as it is written.
+
+    >>> p_text(0.0312), p_text(0.00001), p_text(1.0)
+    ('p = 0.031', 'p < 0.0001', 'p = 1')
+    """
+    return "p < 0.0001" if p_value < 0.0001 else f"p = {p_value:.2g}"
+
+
+def effect_sentence(result: EffectResult, metric: Metric, control: str, segment: str = "") -> str:
+    """Say what a treatment does to a metric."""
+    effect, among = result.effect, f" among members with {segment.replace('=', ' ')}" if segment else ""
+    if effect.difference is None:
+        return f"What {result.variant} does to {metric.name}{among} cannot be said yet: {effect.reason}."
+    held = {
+        "better": f"better than {control}",
+        "worse": f"worse than {control}",
+    }.get(result.outcome, f"which leaves open whether it is better or worse than {control}")
+    found = f"{metric.name} with {result.variant}{among}: {_change(effect)}, {held}"
+    return f"{found} ({_arms(effect)}; {_p(result)}{_saved(effect)})."
+
+
+def guardrail_sentence(result: GuardrailResult, control: str) -> str:
+    """Say whether a guardrail holds."""
+    bounds, name = result.bounds, f"{result.metric} with {result.variant}"
+    if bounds.estimate is None:
+        why = bounds.reason or result.effect.reason or "no data yet"
+        return f"Guardrail {name}: nothing is known of harm yet ({why})."
+    seen = f"{_worse(bounds.estimate)} than {control}{_sure(bounds.at_least, bounds.at_most)}"
+    margin = f"more than the accepted {percent(result.max_harm)}" if result.max_harm else "at all"
+    verdict = {
+        "harmed": f"harm is sure, {margin}",
+        "safe": f"harm of {percent(result.max_harm)} or more is ruled out" if result.max_harm else "no harm is found",
+        "unsure": f"harm of {percent(result.max_harm)} or more is not ruled out yet"
+        if result.max_harm
+        else "not sure yet",
+    }[result.harm]
+    return f"Guardrail {name}: {seen}; {verdict}."
+
+
+def srm_sentence(result: SrmResult) -> str:
+    """Say whether members come as declared."""
+    seen = ", ".join(f"{variant} {members:,}" for variant, members in result.observed.items())
+    if strays := [
+        variant for variant in result.observed if result.observed[variant] and not result.expected.get(variant)
+    ]:
+        return f"There are members in {' and '.join(strays)}, where none should be ({seen})."
+    shares = ", ".join(f"{variant} {percent(share)}" for variant, share in result.expected.items())
+    if result.found:
+        return f"Members do not come in the declared shares: {seen}, declared {shares} ({p_text(result.p_value)})."
+    return f"Members come in the declared shares: {seen}, declared {shares} ({p_text(result.p_value)})."
+
+
+def futility_sentence(result: FutilityResult, definition: Definition) -> str:
+    """Say whether it is worth going on."""
+    chance = f"a chance of {percent(result.conditional_power)}"
+    worth = f"If {result.variant} were {percent(definition.mde)} better, as declared, it had {chance} to be found so by"
+    verdict = "which is not worth going on for" if result.futile else "which is worth going on for"
+    return f"{worth} the end, {verdict} (the plan asks for {percent(definition.plan.futility or 0.0)})."
+
+
+def many_crossed(crossed: int, members: int) -> str:
+    """Say that members saw more than one variant."""
+    return (
+        f"{count(crossed)} saw more than one variant and are left out, beside {members:,} who count: ids of members or "
+        "the experiment's definition are not the same everywhere."
+    )
+
+
+def unlike_degraded(control: str, treatment: str, exposures: Sequence[ExposureResult], degraded: str) -> str:
+    """Say that one arm's members were shown degraded pages more often than another's."""
+    share = {arm.variant: arm.degraded / arm.members if arm.members else 0.0 for arm in exposures}
+    remedy = {
+        "include": "count in the effects",
+        "exclude": "are left out, so that the arms may no longer be alike",
+        "stratify": "are compared with their like",
+    }[degraded]
+    return (
+        f"{percent(share[treatment])} of the members of {treatment} were first exposed on a degraded page, and "
+        f"{percent(share[control])} of those of {control}: something about the variant makes pages fail. They {remedy}."
+    )
+
+
+def _change(effect: Effect) -> str:
+    if effect.relative is not None and effect.relative_low is not None and effect.relative_high is not None:
+        low, high = (percent(end, signed=True) for end in (effect.relative_low, effect.relative_high))
+        return f"{percent(effect.relative, signed=True)} ({percent(1 - effect.alpha)} interval {low} to {high})"
+    difference = number(effect.difference or 0.0, signed=True)
+    if effect.low is None or effect.high is None:
+        return f"{difference} (no interval yet)"
+    low, high = (number(end, signed=True) for end in (effect.low, effect.high))
+    return f"{difference} a member ({percent(1 - effect.alpha)} interval {low} to {high})"
+
+
+def _arms(effect: Effect) -> str:
+    return f"{count(effect.n_treatment)} against {effect.n_control:,}"
+
+
+def _p(result: EffectResult) -> str:
+    if result.effect.p_value is None:
+        return "no p-value yet"
+    if result.p_adjusted is None or result.p_adjusted == result.effect.p_value:
+        return p_text(result.effect.p_value)
+    return f"{p_text(result.effect.p_value)}, {p_text(result.p_adjusted)} among all that are tested"
+
+
+def _saved(effect: Effect) -> str:
+    if effect.variance_reduction < 0.01:
+        return ""
+    return f"; what members did before takes {percent(effect.variance_reduction)} off the variance"
+
+
+def _worse(harm: float) -> str:
+    return f"{percent(harm)} worse" if harm >= 0 else f"{percent(-harm)} better"
+
+
+def _sure(at_least: float | None, at_most: float | None) -> str:
+    if at_least is None or at_most is None:
+        return ""
+    return f" (from {_worse(at_least)} to {_worse(at_most)})"
