@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from serving.experiments.conflicts import conflicts, layer_of
 from serving.experiments.refusals import Conflict
 from serving.experiments.roles import Role
 from serving.experiments.spans import LAYER, grown, size_of
@@ -123,11 +124,6 @@ def transition(
     return msgspec.structs.replace(changed, revision=experiment.revision + 1)
 
 
-def layer_of(definition: Definition) -> str:
-    """Return the name of the layer that an experiment is in."""
-    return definition.layer or definition.id
-
-
 def planned_traffic(experiment: Experiment, now_ms: int) -> float:
     """Return the share of the layer's members who are to take part by now, as the ramp has it."""
     definition, since_s = experiment.definition, (now_ms - (experiment.started_at_ms or now_ms)) / 1_000
@@ -147,7 +143,9 @@ def fixed_part(definition: Definition) -> Definition:
     )
 
 
-def _edit(experiment: Experiment, action: Edit, *_: Any) -> Experiment:
+def _edit(
+    experiment: Experiment, action: Edit, _now_ms: int, _rng: random.Random, running: Sequence[Experiment]
+) -> Experiment:
     before, after = experiment.definition, action.definition
     if after.id != before.id:
         raise FixRequest("id", f"it is {before.id} and stays so; draft another experiment for another id")
@@ -159,7 +157,10 @@ def _edit(experiment: Experiment, action: Edit, *_: Any) -> Experiment:
                 changed[0],
                 "it was fixed when the experiment started; hypothesis, descriptions and forced may still be edited",
             )
-    return msgspec.structs.replace(experiment, definition=after)
+    edited = msgspec.structs.replace(experiment, definition=after)
+    if experiment.status == "running":
+        _check_beside(edited, running)
+    return edited
 
 
 def _start(
@@ -172,7 +173,9 @@ def _start(
         experiment, status="running", salt=f"{rng.getrandbits(64):016x}", started_at_ms=now_ms
     )
     first = definition.ramp[0].traffic if definition.ramp else definition.traffic
-    return _with_traffic(started, first, running)
+    with_members = _with_traffic(started, first, running)
+    _check_beside(with_members, running)
+    return with_members
 
 
 def _ramp(
@@ -198,6 +201,13 @@ def _with_traffic(experiment: Experiment, traffic: float, running: Sequence[Expe
         )
     spans = grown(experiment.spans, [span for other in others for span in other.spans], traffic)
     return msgspec.structs.replace(experiment, spans=spans, traffic=traffic)
+
+
+def _check_beside(experiment: Experiment, running: Sequence[Experiment]) -> None:
+    """Raise Conflict for what cannot run beside the others: serving would leave it out."""
+    for other in running:
+        for conflict in conflicts([other, experiment]):
+            raise Conflict(conflict.field, conflict.why)
 
 
 def _promised(experiment: Experiment) -> float:

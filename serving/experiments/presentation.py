@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from serving.experiments.lifecycle import layer_of
+from serving.experiments.conflicts import layer_of
 from streams.experiments.definition import Experiment
 
 

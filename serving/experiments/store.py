@@ -93,7 +93,7 @@ class ExperimentStore:
             before = _read(connection, experiment_id)
             if expected not in (None, before.revision):
                 raise Conflict("revision", f"it is at {before.revision}, not {expected}: read it again, then decide")
-            running = _running_but(connection, experiment_id) if isinstance(action, Start | Ramp) else []
+            running = _running_but(connection, experiment_id) if isinstance(action, Start | Ramp | Edit) else []
             after = transition(before, action, now_ms, rng, running)
             if isinstance(action, Start) or (isinstance(action, Edit) and before.status == "draft"):
                 _check(connection, after.definition)
