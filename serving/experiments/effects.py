@@ -8,9 +8,10 @@ from scipy.special import ndtri
 
 from serving.experiments.analysis.comparison import Comparison, Undefined
 from serving.experiments.analysis.confidence_sequence import information, members_tuned_for, multiplier, sequential
-from serving.experiments.analysis.effect import Effect, effect_of
+from serving.experiments.analysis.effect import Effect
 from serving.experiments.analysis.futility import conditional_power
-from serving.experiments.analysis.group_sequential import MIN_STEP, boundaries, repeated_p
+from serving.experiments.analysis.group_sequential import MIN_STEP, boundaries
+from serving.experiments.analysis.planned_look import planned_look
 from serving.experiments.analysis.welch import welch
 from serving.experiments.report import Outcome, PlannedLook
 from streams.experiments.definition import Definition, Plan
@@ -31,16 +32,8 @@ def effect_by_plan(
         return sequential(found, alpha, tuned_for(plan, share))
     if plan.method == "fixed":
         return welch(found, alpha)
-    if isinstance(found, Undefined):
-        return effect_of(found, method="group_sequential", alpha=alpha, multiplier=0.0, p_value=1.0)
-    fractions, final = [look.fraction for look in looks], looks[-1].last
-    return effect_of(
-        found,
-        method="group_sequential",
-        alpha=alpha,
-        multiplier=boundaries(fractions, alpha, plan.spending, final=final)[-1].z,
-        p_value=repeated_p(fractions, found.z, plan.spending, final=final),
-    )
+    fractions = [look.fraction for look in looks]
+    return planned_look(found, fractions, alpha, plan.spending, final=looks[-1].last)
 
 
 def power_left(
