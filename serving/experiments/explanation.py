@@ -26,12 +26,13 @@ STOPPED: Final = "The experiment was stopped, so that no more data will come."
 
 
 def percent(share: float, signed: bool = False) -> str:
-    """Return a share in percent, to three digits.
+    """Return a share in percent, to three digits and no finer than a ten-thousandth.
 
-    >>> percent(0.01234, signed=True), percent(0.5), percent(-0.000012)
-    ('+1.23 %', '50 %', '-0.0012 %')
+    >>> percent(0.01234, signed=True), percent(0.5), percent(-0.000012), percent(25.0), percent(1e-9)
+    ('+1.23 %', '50 %', '-0.0012 %', '2,500 %', '0 %')
     """
-    return f"{share * 100:{'+' if signed else ''}.3g} %"
+    text = number(round(share * 100, 4), signed)
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
 def count(number: int) -> str:
@@ -164,10 +165,10 @@ def srm_sentence(result: SrmResult) -> str:
 
 def futility_sentence(result: FutilityResult, definition: Definition) -> str:
     """Say whether it is worth going on."""
-    chance = f"a chance of {percent(result.conditional_power)}"
-    worth = f"If {result.variant} were {percent(definition.mde)} better, as declared, it had {chance} to be found so by"
-    verdict = "which is not worth going on for" if result.futile else "which is worth going on for"
-    return f"{worth} the end, {verdict} (the plan asks for {percent(definition.plan.futility or 0.0)})."
+    chance = percent(result.conditional_power)
+    if_so = f"If {result.variant} were {percent(definition.mde)} better, as declared, it would be found so by the end"
+    verdict = "not worth going on for" if result.futile else "worth going on for"
+    return f"{if_so} with a chance of {chance}: {verdict} (the plan asks for {percent(definition.plan.futility or 0.0)})."
 
 
 def many_crossed(crossed: int, members: int) -> str:
