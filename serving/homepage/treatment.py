@@ -129,6 +129,12 @@ def defaults_key(defaults: Patch) -> str:
     return f"|defaults={hashlib.sha256(msgspec.json.encode(defaults, order='deterministic')).hexdigest()[:8]}"
 
 
+def models_wanted(allocation: Allocation) -> set[str]:
+    """Return the models, by alias or version, that running experiments and the defaults name."""
+    patches = [variant.patch for each in allocation.experiments.values() for variant in each.definition.variants]
+    return {patch.model for patch in (*patches, allocation.defaults) if patch.model is not None}
+
+
 def is_on_pages(definition: Definition) -> bool:
     """Return whether a page shows the variants of an experiment: if any changes pages, or if none does anything at all
     (an A/A test). One whose variants only have values for apps is shown by the apps."""
