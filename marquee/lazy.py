@@ -23,6 +23,10 @@ LAZY: Final[dict[str, Lazy]] = {
     "agents": Lazy("streams.agents.app", "agents", "Run agents: features, sink."),
     "train": Lazy("training_bridge.cli", "train", "Train a model on the warehouse and promote it."),
     "models": Lazy("training_bridge.cli", "models_app", "Registered models: list, promote, roll back."),
+    "experiments": Lazy(
+        "serving.experiments.cli", "experiments_app", "Experiments: draft, start, ramp, stop, decide, ship, undo."
+    ),
+    "keys": Lazy("serving.experiments.keys_cli", "keys_app", "Keys of the API: create, list, revoke."),
     "precompute": Lazy(
         "training_bridge.cli", "precompute", "Compute pages ahead, for when a fresh one cannot be made."
     ),

@@ -20,7 +20,7 @@ MARKER: Final = "marquee-state.json"
 """The file that makes a folder a Marquee state folder, and keeps the steps done."""
 LOCK: Final = "supervisor.lock"
 LOGS: Final = "logs"
-_OTHERS: Final = (MARKER, FILE, LOCK, LOGS, "metaflow", "training", "snapshots", "impressions.spool")
+_OTHERS: Final = (MARKER, FILE, LOCK, LOGS, "metaflow", "training", "snapshots", "impressions.spool", "keys")
 """What is kept in the folder beside the embedded engines' files."""
 
 

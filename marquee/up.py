@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import sqlalchemy as sa
 from rich.console import Console
 
 from marquee import commands
@@ -21,7 +22,8 @@ from marquee.set_up import LATER, NEEDED, SetUp, check_dataset
 from marquee.state_folder import LOGS, StateFolder
 from marquee.supervisor import Supervisor
 from marquee.waiting import wait_until_ready
-from streams.errors import MarqueeError
+from serving.experiments.key_files import make_first_key
+from streams.errors import MarqueeError, TryAgain
 from streams.event_log.open import open_event_log
 from streams.settings import Settings
 from streams.stores.open import open_durable
@@ -90,6 +92,7 @@ def _start(
         supervisor.start(commands.features_agent(settings))
         supervisor.start(commands.sink_agent(settings, quick=is_new))
         supervisor.start(commands.serving(settings, listener))
+        _make_key(settings, engine, console)
         if is_new:
             console.print(f"Setting up {settings.state}", style="bold", highlight=False)
             set_up.run(NEEDED)
@@ -101,6 +104,14 @@ def _start(
     finally:
         log.close()
         engine.dispose()
+
+
+def _make_key(settings: Settings, engine: sa.Engine, console: Console) -> None:
+    """Have a key there that commands can use; a database that is away has one later, at the next start."""
+    try:
+        make_first_key(settings, engine, time.time_ns() // 1_000_000)
+    except TryAgain as error:
+        console.print(f"no key of the API could be made: {error}", style="yellow", markup=False)
 
 
 def _announce(settings: Settings, console: Console, missing: str | None, seconds: float) -> None:

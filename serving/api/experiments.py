@@ -249,7 +249,7 @@ def stop(change: Change, actor: Editor) -> Response:
 def decide(change: Change, actor: Approver) -> Response:
     """Say what a stopped experiment's results mean."""
     asked = decode_json(change.body, Decided)
-    action = Decide(asked.verdict, (asked.reason,), asked.reason)
+    action = Decide(asked.verdict, (), asked.reason)
     return change.take(action, actor, asked.revision)
 
 

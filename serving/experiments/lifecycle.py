@@ -26,6 +26,7 @@ MAX_RUNNING: Final = 200
 
 MAX_REASON: Final = 2_000
 MAX_REASONS: Final = 20
+"""Kept with a decision: a rule gives a sentence or two for each variant and guardrail."""
 
 
 class Action(msgspec.Struct, frozen=True, tag=str.lower, omit_defaults=True):
@@ -55,7 +56,7 @@ class Stop(Action, frozen=True):
 
 
 class Decide(Action, frozen=True):
-    """Say what the results mean. overridden: why it is not what the rules say; "" where it is."""
+    """Say what the results mean. reasons: of the rules; overridden: why, where it is not what they say, else ""."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -222,14 +223,11 @@ def _stop(experiment: Experiment, action: Stop, now_ms: int, *_: Any) -> Experim
 def _decide(experiment: Experiment, action: Decide, now_ms: int, *_: Any) -> Experiment:
     if action.verdict == "continue":
         raise FixRequest("verdict", "it has stopped; decide ship, do_not_ship or inconclusive")
-    if not 1 <= len(action.reasons) <= MAX_REASONS:
-        raise FixRequest("reasons", f"give 1 to {MAX_REASONS} reasons; they are kept with the decision")
-    for index, reason in enumerate(action.reasons):
-        _check_reason(f"reasons[{index}]", reason, "say why")
-    reasons = action.reasons
     if action.overridden:
-        _check_reason("overridden", action.overridden, "say why the rules are overridden")
-        reasons = (f"overridden: {action.overridden}", *reasons)
+        _check_reason("reason", action.overridden, "say why the rules are overridden")
+    elif not action.reasons:
+        raise FixRequest("reason", "say why; it is kept with the decision")
+    reasons = (*((f"overridden: {action.overridden}",) if action.overridden else ()), *action.reasons)[:MAX_REASONS]
     return msgspec.structs.replace(
         experiment, status="decided", decided_at_ms=now_ms, verdict=action.verdict, reasons=reasons
     )
