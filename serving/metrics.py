@@ -35,6 +35,15 @@ IMPRESSIONS_SPOOLED = Counter(
 )
 IMPRESSIONS_DROPPED = Counter("marquee_impressions_dropped_total", "Impressions beyond the bounds of queue and spool.")
 
+EXPERIMENTS_READ_SECONDS = Gauge(
+    "marquee_experiments_read_seconds", "Unix time at which the experiments in use were last found to be up to date."
+)
+EXPERIMENTS_READ_FAILURES = Counter("marquee_experiments_read_failures_total", "Times experiments could not be read.")
+EXPERIMENTS_RUNNING = Gauge("marquee_experiments_running", "Experiments that members take part in.")
+EXPERIMENTS_AT_FAULT = Gauge(
+    "marquee_experiments_at_fault", "Experiments that cannot be read, or run and take no members."
+)
+FLAGS_EVALUATED = Counter("marquee_flags_evaluated_total", "Variants that apps asked for (OFREP), by how.", ["route"])
 ALLOCATIONS = Counter(
     "marquee_allocations_total", "Requests for a homepage whose member was given variants; repeats are remembered."
 )

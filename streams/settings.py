@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     """How often serving reads the live title states anew."""
     model_refresh_s: float = Field(default=1.0, gt=0)
     """How often serving looks for a new champion."""
+    experiment_refresh_s: float = Field(default=1.0, gt=0)
+    """How often serving reads which experiments run."""
 
     agents: str = "features"
     """What `faust -A streams.app worker` runs: features, sink, or both with a comma between."""
