@@ -25,6 +25,7 @@ import serving.api
 from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
 from serving.experiments.exposing import ExposureLog
+from serving.experiments.live import FILE, LiveExperiments
 from serving.generations import GenerationalReads, follow_generations, look
 from serving.health import engine_probe, find_problems
 from serving.homepage.impression_log import ImpressionLog
@@ -36,6 +37,7 @@ from serving.homepage.service import HomepageService, wall_clock_ms
 from serving.homepage.spool import Spool
 from serving.homepage.spooled_appender import APPEND_S
 from serving.homepage.state_reader import StateReader
+from serving.homepage.treatment import Treatments, models_wanted
 from serving.ingest import Ingest
 from serving.models.holder import ModelHolder
 from serving.on_loop import on_loop
@@ -160,7 +162,10 @@ def open_services(settings: Settings) -> Services:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(services.homepage.share, pages)
 
-    models = ModelHolder(sql, blobs, settings.model_refresh_s, prepare=bind)
+    experiments = LiveExperiments(sql, settings.state / FILE, settings.experiment_refresh_s, wall_clock_ms)
+    models = ModelHolder(
+        sql, blobs, settings.model_refresh_s, prepare=bind, wanted=lambda: models_wanted(experiments.current)
+    )
     append_s = None if settings.scheme_of(settings.log_url) == "embedded" else APPEND_S
     exposures = ExposureLog(
         log, Spool(settings.state / "exposures.spool"), settings.impression_queue, append_s=append_s
@@ -210,7 +215,8 @@ def open_services(settings: Settings) -> Services:
         ingest=Ingest(log, settings.ingest_queue, settings.ingest_batch_max),
         impressions=impressions,
         exposures=exposures,
-        requests=RequestMemo(),
+        experiments=experiments,
+        requests=RequestMemo(Treatments(experiments)),
         clock_ms=wall_clock_ms,
         engines=engines,
         problems=lambda: find_problems(engines, live, catalogue, models, impressions, exposures),
@@ -237,6 +243,7 @@ async def _start(services: Services, log_ready: asyncio.Task[None]) -> None:
     services.ingest.start()
 
     def first_look() -> None:
+        services.experiments.start()
         services.catalogue.refresh()
         services.titles.start(services.settings.title_refresh_s, services.clock_ms)
         services.models.start()
@@ -299,6 +306,7 @@ async def _close(services: Services) -> None:
     await asyncio.to_thread(services.exposures.close, CLOSE_TIMEOUT_S)
     await asyncio.to_thread(services.titles.close)
     await asyncio.to_thread(services.models.close)
+    await asyncio.to_thread(services.experiments.close)
     services.engines.close()
     services.states.close()
     await services.live.close()

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from serving.catalogue_holder import CatalogueHolder
 from serving.experiments.exposing import ExposureLog
+from serving.experiments.live import LiveExperiments
 from serving.generations import GenerationalReads
 from serving.health import EngineProbe
 from serving.homepage.impression_log import ImpressionLog
@@ -39,8 +40,9 @@ class Services:
     catalogue, titles, models: holders whose `.current` is swapped whole by background refreshes.
     snapshots: the title snapshots that served pages were computed with.
     ingest: `await ingest.submit(events)`; impressions: `impressions.find(page_id)` (blocking);
-    requests: reads query strings, and gives each its treatment; homepage: `await homepage.serve(...)`.
-    exposures: `exposures.put(exposure)`, from any thread. clock_ms: Unix time in ms.
+    experiments: as last read; requests: reads query strings, and gives each its treatment by the running experiments;
+    homepage: `await homepage.serve(...)`; exposures: `exposures.put(exposure)`, from any thread.
+    clock_ms: Unix time in ms.
     """
 
     settings: Settings
@@ -63,6 +65,7 @@ class Services:
     ingest: Ingest
     impressions: ImpressionLog
     exposures: ExposureLog
+    experiments: LiveExperiments
     requests: RequestMemo
     clock_ms: Callable[[], int]
     engines: EngineProbe

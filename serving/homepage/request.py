@@ -66,15 +66,16 @@ class RequestMemo:
         """treatments: None where no experiments are followed."""
         self._treatments = treatments = treatments or Treatments(NoExperiments())
         self._live = treatments.live
-        self._allocation = treatments.live.current
+        self._view = self._live.view
+        self._allocation = self._live.current
         self._size = size
         self._newer: dict[bytes, HomepageRequest] = {}
         self._older: dict[bytes, HomepageRequest] = {}
 
     def parse(self, query: bytes) -> HomepageRequest:
         """Return `parse_request(query)`, treated. Raises FixRequest likewise."""
-        if self._live.current is not self._allocation:
-            self._forget()
+        if self._live.view is not self._view:
+            self._look()
         return self._newer.get(query) or self._parse(query)
 
     def _parse(self, query: bytes) -> HomepageRequest:
@@ -86,9 +87,12 @@ class RequestMemo:
         self._newer[query] = request
         return request
 
-    def _forget(self) -> None:
-        self._allocation = self._live.current  # before what is remembered under it: a later change is then noticed
-        self._newer, self._older = {}, {}
+    def _look(self) -> None:
+        """See whether members' treatments have changed. The view is read first: a change between is then looked at."""
+        self._view = self._live.view
+        if self._live.current is not self._allocation:
+            self._allocation = self._live.current
+            self._newer, self._older = {}, {}
 
 
 def _parameters(query: bytes) -> dict[str, str]:

@@ -47,17 +47,20 @@ class Treatment:
 
 
 class Live(Protocol):
-    """Where the running experiments are found. current: swapped whole whenever they, or the defaults, change."""
+    """Where the running experiments are found. current: swapped whole whenever they, or the defaults, change. view:
+    swapped then and at times between; a plain attribute, which each cache hit looks at."""
 
     @property
     def current(self) -> Allocation: ...
+    @property
+    def view(self) -> object: ...
 
 
 class NoExperiments:
     """Of a process that follows none."""
 
     def __init__(self) -> None:
-        self.current = Allocation([], Patch())
+        self.view = self.current = Allocation([], Patch())
 
 
 class Treatments:
