@@ -3,18 +3,27 @@
 import { experimentPath, post } from "./api.js";
 import { ask } from "./ask.js";
 import { h, toast } from "./dom.js";
-import { percent } from "./format.js";
+import { percent, VERDICTS } from "./format.js";
 import { patchLines } from "./fact_sections.js";
 import { askToSignIn, may, whoReads } from "./shell.js";
 
 // label, the role it needs, and whether an experiment is where it can be done.
 const ACTIONS = {
-  edit: { label: "Edit", role: "editor", when: ({ status }) => ["draft", "running", "stopped", "decided"].includes(status) },
+  edit: {
+    label: "Edit",
+    role: "editor",
+    when: ({ status }) => ["draft", "running", "stopped", "decided"].includes(status),
+  },
   start: { label: "Start", role: "editor", main: true, when: ({ status }) => status === "draft" },
   ramp: { label: "Ramp up", role: "editor", when: ({ status, traffic }) => status === "running" && traffic < 1 },
   stop: { label: "Stop", role: "editor", danger: true, when: ({ status }) => status === "running" },
   decide: { label: "Decide", role: "approver", main: true, when: ({ status }) => status === "stopped" },
-  ship: { label: "Ship", role: "approver", main: true, when: ({ status, verdict }) => status === "decided" && verdict === "ship" },
+  ship: {
+    label: "Ship",
+    role: "approver",
+    main: true,
+    when: ({ status, verdict }) => status === "decided" && verdict === "ship",
+  },
   undo: { label: "Undo shipping", role: "approver", danger: true, when: ({ status }) => status === "promoted" },
   archive: { label: "Archive", role: "editor", when: ({ status }) => ["draft", "stopped", "decided"].includes(status) },
 };
@@ -23,35 +32,127 @@ export function actionButtons(experiment) {
   const possible = Object.entries(ACTIONS).filter(([, action]) => action.when(experiment));
   const allowed = possible.filter(([, { role }]) => may(role));
   const others = possible.filter(([, { role }]) => !may(role));
-  const buttons = allowed.map(([name, { label, main, danger }]) => h("button", { type: "button", "data-do": name, class: main ? "main" : danger ? "danger" : null }, label));
-  const missing = others.length && whoReads() ? h("small", {}, `${others.map(([, { label }]) => label).join(", ")}: needs the key of an ${others[0][1].role}.`) : null;
-  const signIn = others.length && !whoReads() ? [h("button", { type: "button", "data-do": "sign-in" }, "Sign in to act"), h("small", {}, `Next: ${others.map(([, { label }]) => label.toLowerCase()).join(", ")}.`)] : null;
-  return h("div", { class: "buttons", id: "actions" }, buttons, missing, signIn, h("a", { class: "button", href: `/experiments/new?copy=${encodeURIComponent(experiment.definition.id)}` }, "Copy"));
+  const buttons = allowed.map(([name, { label, main, danger }]) =>
+    h("button", { type: "button", "data-do": name, class: main ? "main" : danger ? "danger" : null }, label),
+  );
+  const missing =
+    others.length && whoReads()
+      ? h("small", {}, `${others.map(([, { label }]) => label).join(", ")}: needs the key of an ${others[0][1].role}.`)
+      : null;
+  const signIn =
+    others.length && !whoReads()
+      ? [
+          h("button", { type: "button", "data-do": "sign-in" }, "Sign in to act"),
+          h("small", {}, `Next: ${others.map(([, { label }]) => label.toLowerCase()).join(", ")}.`),
+        ]
+      : null;
+  return h(
+    "div",
+    { class: "buttons", id: "actions" },
+    buttons,
+    missing,
+    signIn,
+    h("a", { class: "button", href: `/experiments/new?copy=${encodeURIComponent(experiment.definition.id)}` }, "Copy"),
+  );
 }
 
 // Asks what there is to ask, and does it; returns whether anything may have changed.
 export async function act(name, experiment, decision) {
-  if (name === "sign-in") return askToSignIn(), false;
-  if (name === "edit") return location.assign(`/experiments/new?edit=${encodeURIComponent(experiment.definition.id)}`), false;
+  if (name === "sign-in") return (askToSignIn(), false);
+  if (name === "edit")
+    return (location.assign(`/experiments/new?edit=${encodeURIComponent(experiment.definition.id)}`), false);
   const values = await ask(QUESTIONS[name](experiment, decision));
   if (values === null) return false;
-  await post(experimentPath(experiment.definition.id, `/${name}`), { revision: experiment.revision, ...BODIES[name]?.(values) });
+  await post(experimentPath(experiment.definition.id, `/${name}`), {
+    revision: experiment.revision,
+    ...BODIES[name]?.(values),
+  });
   toast(DONE[name]);
   return true;
 }
 
 const REASON = { name: "reason", type: "area", label: "Why?", hint: "It stays in the audit trail." };
 
+const FINAL = ["ship", "do_not_ship", "inconclusive"];
+
 const QUESTIONS = {
-  start: ({ definition }) => ({ title: `Start ${definition.id}?`, confirm: "Start", lines: [`${percent(firstTraffic(definition))} of ${definition.layer ? `layer ${definition.layer}` : "all members"} will take part within seconds. From then on metrics, variants and plan stay as they are.`] }),
-  ramp: ({ definition, traffic }) => ({ title: "Let more members take part", confirm: "Ramp up", lines: [`${percent(traffic)} take part now. The share only grows, and nobody changes variants.`],
-    fields: [{ name: "traffic", type: "number", label: "New share, in percent", value: Number((Math.min(1, Math.max(traffic * 2, Math.min(definition.traffic, 1))) * 100).toFixed(6)), min: Number((traffic * 100).toFixed(6)), max: 100 }] }),
-  stop: ({ definition }) => ({ title: `Stop ${definition.id}?`, confirm: "Stop", danger: true, lines: ["Everybody goes back to the defaults within seconds. It cannot be started again."], fields: [REASON] }),
-  decide: ({ definition }, decision) => ({ title: `Decide on ${definition.id}`, confirm: "Decide", lines: [decision ? `The rules say: ${decision.verdict.replaceAll("_", " ")}. ${decision.reasons.join(" ")}` : "The rules of the plan give the verdict."] }),
-  ship: ({ definition }, decision) => ({ title: `Ship ${definition.id} to everybody?`, confirm: "Ship to everybody", lines: ["What it changes becomes the default for all members within seconds. It can be undone.", ...definition.variants.slice(1).map(shipping)],
-    fields: [{ name: "variant", label: "Variant", value: decision?.variant ?? "", options: definition.variants.slice(1).map(({ key }) => [key, key]) }, REASON] }),
-  undo: ({ definition }) => ({ title: `Undo the shipping of ${definition.id}?`, confirm: "Undo", danger: true, lines: ["The defaults go back to what they were before."], fields: [REASON] }),
-  archive: ({ definition }) => ({ title: `Archive ${definition.id}?`, confirm: "Archive", lines: ["It stays readable, with its results and its audit trail."], fields: [REASON] }),
+  start: ({ definition }) => ({
+    title: `Start ${definition.id}?`,
+    confirm: "Start",
+    lines: [
+      `${percent(firstTraffic(definition))} of ${definition.layer ? `layer ${definition.layer}` : "all members"} will take part within seconds. From then on metrics, variants and plan stay as they are.`,
+    ],
+  }),
+  ramp: ({ definition, traffic }) => ({
+    title: "Let more members take part",
+    confirm: "Ramp up",
+    lines: [`${percent(traffic)} take part now. The share only grows, and nobody changes variants.`],
+    fields: [
+      {
+        name: "traffic",
+        type: "number",
+        label: "New share, in percent",
+        value: Number((Math.min(1, Math.max(traffic * 2, Math.min(definition.traffic, 1))) * 100).toFixed(6)),
+        min: Number((traffic * 100).toFixed(6)),
+        max: 100,
+      },
+    ],
+  }),
+  stop: ({ definition }) => ({
+    title: `Stop ${definition.id}?`,
+    confirm: "Stop",
+    danger: true,
+    lines: ["Everybody goes back to the defaults within seconds. It cannot be started again."],
+    fields: [REASON],
+  }),
+  decide: ({ definition }, decision) => ({
+    title: `Decide on ${definition.id}`,
+    confirm: "Decide",
+    lines: [
+      decision
+        ? `The rules that were fixed beforehand say: ${VERDICTS[decision.verdict].toLowerCase()}.`
+        : "No results are known.",
+    ],
+    fields: [
+      {
+        name: "verdict",
+        label: "Verdict",
+        value: FINAL.includes(decision?.verdict) ? decision.verdict : "inconclusive",
+        options: FINAL.map((verdict) => [verdict, VERDICTS[verdict]]),
+      },
+      { ...REASON, value: (decision?.reasons ?? []).join(" ") },
+    ],
+  }),
+  ship: ({ definition }, decision) => ({
+    title: `Ship ${definition.id} to everybody?`,
+    confirm: "Ship to everybody",
+    lines: [
+      "What it changes becomes the default for all members within seconds. It can be undone.",
+      ...definition.variants.slice(1).map(shipping),
+    ],
+    fields: [
+      {
+        name: "variant",
+        label: "Variant",
+        value: decision?.variant ?? "",
+        options: definition.variants.slice(1).map(({ key }) => [key, key]),
+      },
+      REASON,
+    ],
+  }),
+  undo: ({ definition }) => ({
+    title: `Undo the shipping of ${definition.id}?`,
+    confirm: "Undo",
+    danger: true,
+    lines: ["The defaults go back to what they were before."],
+    fields: [REASON],
+  }),
+  archive: ({ definition }) => ({
+    title: `Archive ${definition.id}?`,
+    confirm: "Archive",
+    lines: ["It stays readable, with its results and its audit trail."],
+    fields: [REASON],
+  }),
 };
 
 const BODIES = {
@@ -59,12 +160,23 @@ const BODIES = {
   stop: ({ reason }) => ({ reason }),
   undo: ({ reason }) => ({ reason }),
   archive: ({ reason }) => ({ reason }),
+  decide: (values) => values,
   ship: (values) => values,
 };
 
-const DONE = { start: "Started: the first members are on their way.", ramp: "The share has grown.", stop: "Stopped.", decide: "Decided.", ship: "Shipped: it is the default now.", undo: "Undone: the defaults are back.", archive: "Archived." };
+const DONE = {
+  start: "Started: the first members are on their way.",
+  ramp: "The share has grown.",
+  stop: "Stopped.",
+  decide: "Decided.",
+  ship: "Shipped: it is the default now.",
+  undo: "Undone: the defaults are back.",
+  archive: "Archived.",
+};
 
-const firstTraffic = ({ traffic, ramp }) => ramp.find(({ after_s: after }) => after === 0)?.traffic ?? (ramp.length ? Math.min(traffic, ramp[0].traffic) : traffic);
+const firstTraffic = ({ traffic, ramp }) =>
+  ramp.find(({ after_s: after }) => after === 0)?.traffic ??
+  (ramp.length ? Math.min(traffic, ramp[0].traffic) : traffic);
 
 function shipping({ key, patch }) {
   const lines = patchLines(patch).map(([name, value]) => `${name} ${value}`);

@@ -31,7 +31,14 @@ export async function call(method, path, body, { key = savedKey(), revision } = 
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer, text;
   try {
-    answer = await fetch(path, { method, headers, cache: "no-store", credentials: "omit", body: body === undefined ? undefined : JSON.stringify(body), signal: AbortSignal.timeout(TIMEOUT_MS) });
+    answer = await fetch(path, {
+      method,
+      headers,
+      cache: "no-store",
+      credentials: "omit",
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
     text = await answer.text();
   } catch {
     throw new Problem(0, { detail: "The server does not answer. What is shown may be old." });
@@ -40,7 +47,9 @@ export async function call(method, path, body, { key = savedKey(), revision } = 
   try {
     decoded = text ? JSON.parse(text) : {};
   } catch {
-    throw new Problem(answer.status, { detail: "The answer is not JSON: is something between this page and the server?" });
+    throw new Problem(answer.status, {
+      detail: "The answer is not JSON: is something between this page and the server?",
+    });
   }
   if (!answer.ok) throw new Problem(answer.status, decoded);
   return decoded;

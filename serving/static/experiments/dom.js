@@ -36,7 +36,8 @@ export function morph(old, next) {
 function morphAttributes(old, next) {
   const kept = old.nodeName === "DETAILS" ? "open" : "";
   for (const { name } of [...old.attributes]) if (name !== kept && !next.hasAttribute(name)) old.removeAttribute(name);
-  for (const { name, value } of next.attributes) if (name !== kept && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const { name, value } of next.attributes)
+    if (name !== kept && old.getAttribute(name) !== value) old.setAttribute(name, value);
 }
 
 // Shows `children` in `parent`; they must hold no listeners of their own (see `delegate`).

@@ -17,7 +17,11 @@ const round = (share) => Number(share.toPrecision(2));
 
 // A ramp with a step more: it begins at the start, and ends with the whole share.
 function steeper(ramp, traffic) {
-  if (!ramp.length) return [{ after_s: 0, traffic: round(traffic / 10) }, { after_s: DAY_S, traffic }];
+  if (!ramp.length)
+    return [
+      { after_s: 0, traffic: round(traffic / 10) },
+      { after_s: DAY_S, traffic },
+    ];
   const last = ramp.at(-1);
   const between = round(((ramp.at(-2)?.traffic ?? 0) + traffic) / 2);
   return [...ramp.slice(0, -1), { ...last, traffic: between }, { after_s: last.after_s + DAY_S, traffic }];
@@ -37,9 +41,11 @@ export const ACTIONS = {
     evenWeights(draft.variants);
   },
   "even-weights": (draft) => evenWeights(draft.variants),
-  "choose-rows": (draft, { at }) => (draft.variants[at].patch.rows = draft.variants[at].patch.rows === null ? [] : null),
+  "choose-rows": (draft, { at }) =>
+    (draft.variants[at].patch.rows = draft.variants[at].patch.rows === null ? [] : null),
   "add-param": (draft, { at }) => draft.variants[at].patch.params.push({ name: "", value: null }),
-  "remove-param": (draft, { at, param }) => (draft.variants[at].patch.params = without(draft.variants[at].patch.params, param)),
+  "remove-param": (draft, { at, param }) =>
+    (draft.variants[at].patch.params = without(draft.variants[at].patch.params, param)),
   "add-rule": (draft) => draft.targeting.push({ attribute: "country", op: "in", values: [] }),
   "remove-rule": (draft, { at }) => (draft.targeting = without(draft.targeting, at)),
   "add-step": (draft) => (draft.ramp = steeper(draft.ramp, draft.traffic)),
@@ -61,7 +67,10 @@ export const ACTIONS = {
     dropMetric(draft, metric);
     draft.primary = metric;
   },
-  secondary: (draft, { metric }) => (draft.secondary = draft.secondary.includes(metric) ? draft.secondary.filter((name) => name !== metric) : [...draft.secondary, metric]),
+  secondary: (draft, { metric }) =>
+    (draft.secondary = draft.secondary.includes(metric)
+      ? draft.secondary.filter((name) => name !== metric)
+      : [...draft.secondary, metric]),
   guardrail: (draft, { metric }) => {
     if (draft.guardrails[metric]) delete draft.guardrails[metric];
     else draft.guardrails[metric] = { max_harm: 0.02, stops: true };
@@ -79,5 +88,7 @@ export function renameMetric(draft, from, to) {
   const renamed = (name) => (name === from ? to : name);
   draft.primary = renamed(draft.primary);
   draft.secondary = draft.secondary.map(renamed);
-  draft.guardrails = Object.fromEntries(Object.entries(draft.guardrails).map(([name, terms]) => [renamed(name), terms]));
+  draft.guardrails = Object.fromEntries(
+    Object.entries(draft.guardrails).map(([name, terms]) => [renamed(name), terms]),
+  );
 }

@@ -17,33 +17,73 @@ export function drawEffectOverTime({ metric, arms, mde }, width) {
   const y = scale([low, high], [BOTTOM, TOP]);
   const days = end - begin > 2 * DAY_MS;
   const marks = ticks(begin, end, Math.max(2, Math.floor((width - LEFT) / 110)));
-  const image = picture(width, HEIGHT, `Effect on ${metric} over time`, description(arms),
-    svg("defs", {}, svg("clipPath", { id: "effect-frame" }, svg("rect", { x: LEFT, y: TOP, width: width - LEFT - RIGHT, height: BOTTOM - TOP }))),
+  const image = picture(
+    width,
+    HEIGHT,
+    `Effect on ${metric} over time`,
+    description(arms),
+    svg(
+      "defs",
+      {},
+      svg(
+        "clipPath",
+        { id: "effect-frame" },
+        svg("rect", { x: LEFT, y: TOP, width: width - LEFT - RIGHT, height: BOTTOM - TOP }),
+      ),
+    ),
     yAxis(ticks(low, high, 5), y, LEFT, width - RIGHT, (mark) => change(mark).replace(/\.0+ %/, " %")),
-    xAxis(days ? wholeDays(begin, end, width) : marks, x, BOTTOM, (mark) => (days ? day(mark) : moment(mark).slice(-9, -4))),
+    xAxis(days ? wholeDays(begin, end, width) : marks, x, BOTTOM, (mark) =>
+      days ? day(mark) : moment(mark).slice(-9, -4),
+    ),
     svg("line", { class: "zero", x1: LEFT, x2: width - RIGHT, y1: y(0), y2: y(0) }),
-    Number.isFinite(mde) && mde !== 0 ? [
-      svg("line", { class: "aim", x1: LEFT, x2: width - RIGHT, y1: y(mde), y2: y(mde) }),
-      svg("text", { class: "aim", x: width - RIGHT - 4, y: y(mde) - 5, "text-anchor": "end" }, `worth finding: ${change(mde)}`)] : null,
-    svg("g", { "clip-path": "url(#effect-frame)" }, arms.map((arm) => armShape(arm, x, y))));
+    Number.isFinite(mde) && mde !== 0
+      ? [
+          svg("line", { class: "aim", x1: LEFT, x2: width - RIGHT, y1: y(mde), y2: y(mde) }),
+          svg(
+            "text",
+            { class: "aim", x: width - RIGHT - 4, y: y(mde) - 5, "text-anchor": "end" },
+            `worth finding: ${change(mde)}`,
+          ),
+        ]
+      : null,
+    svg(
+      "g",
+      { "clip-path": "url(#effect-frame)" },
+      arms.map((arm) => armShape(arm, x, y)),
+    ),
+  );
   return { image, xs: times.map(x), top: TOP, bottom: BOTTOM, tip: (at) => readings(arms, times[at]) };
 }
 
 function armShape({ index, points }, x, y) {
   const known = points.filter(({ low, high }) => Number.isFinite(low) && Number.isFinite(high));
-  const line = points.filter(({ estimate }) => Number.isFinite(estimate)).map((point) => [x(point.atMs), y(point.estimate)]);
-  return svg("g", { class: colour(index) },
-    svg("path", { class: "band", d: ribbon(known.map((p) => [x(p.atMs), y(p.high)]), known.map((p) => [x(p.atMs), y(p.low)])) }),
+  const line = points
+    .filter(({ estimate }) => Number.isFinite(estimate))
+    .map((point) => [x(point.atMs), y(point.estimate)]);
+  return svg(
+    "g",
+    { class: colour(index) },
+    svg("path", {
+      class: "band",
+      d: ribbon(
+        known.map((p) => [x(p.atMs), y(p.high)]),
+        known.map((p) => [x(p.atMs), y(p.low)]),
+      ),
+    }),
     svg("path", { class: "stroke", "stroke-width": 2, "stroke-linejoin": "round", d: path(line) }),
-    line.length ? svg("circle", { class: "fill", cx: line.at(-1)[0], cy: line.at(-1)[1], r: 4 }) : null);
+    line.length ? svg("circle", { class: "fill", cx: line.at(-1)[0], cy: line.at(-1)[1], r: 4 }) : null,
+  );
 }
 
 // The first intervals are very wide: the axis shows the later two thirds whole, and the first as far as they fit.
 function reach(arms, mde) {
   const later = arms.flatMap(({ points }) => points.slice(Math.floor(points.length / 3)));
-  const values = [0, mde ?? 0, ...later.flatMap((point) => [point.estimate, point.low, point.high])].filter(Number.isFinite);
+  const values = [0, mde ?? 0, ...later.flatMap((point) => [point.estimate, point.low, point.high])].filter(
+    Number.isFinite,
+  );
   const last = arms.map(({ points }) => points.at(-1)).filter((point) => Number.isFinite(point?.high));
-  const bound = 4 * Math.max(0.01, Math.abs(mde ?? 0), ...last.flatMap((point) => [Math.abs(point.low), Math.abs(point.high)]));
+  const bound =
+    4 * Math.max(0.01, Math.abs(mde ?? 0), ...last.flatMap((point) => [Math.abs(point.low), Math.abs(point.high)]));
   const [low, high] = [Math.max(Math.min(...values), -bound), Math.min(Math.max(...values), bound)];
   const room = Math.max(high - low, 0.002) * 0.08;
   return [low - room, high + room];
@@ -58,11 +98,17 @@ function wholeDays(begin, end, width) {
 
 function readings(arms, atMs) {
   const lines = arms.map((arm) => [arm, arm.points.find((point) => point.atMs === atMs)]).filter(([, point]) => point);
-  return [moment(atMs), ...lines.map(([arm, point]) => `${arm.key}: ${change(point.estimate)} (${interval(point.low, point.high)})`)];
+  return [
+    moment(atMs),
+    ...lines.map(([arm, point]) => `${arm.key}: ${change(point.estimate)} (${interval(point.low, point.high)})`),
+  ];
 }
 
 function description(arms) {
   const last = arms.map((arm) => [arm.key, arm.points.at(-1)]).filter(([, point]) => point);
-  const says = last.map(([key, point]) => `${key} stands at ${change(point.estimate)}, with an interval of ${interval(point.low, point.high)}`);
+  const says = last.map(
+    ([key, point]) =>
+      `${key} stands at ${change(point.estimate)}, with an interval of ${interval(point.low, point.high)}`,
+  );
   return `One line an arm with its band, against the control. At the last look ${says.join("; ") || "nothing was known"}.`;
 }

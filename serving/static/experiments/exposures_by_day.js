@@ -17,12 +17,34 @@ export function drawExposures({ days, variants }, width) {
   const middle = (at) => LEFT + slot * (at + 0.5);
   const every = Math.ceil(days.length / Math.max(1, Math.floor((width - LEFT) / 62)));
   const shown = days.map((_, at) => at).filter((at) => at % every === 0);
-  const bars = days.map(({ counts }, at) => variants.map((key, index) => {
-    const members = counts[key] ?? 0;
-    const x = middle(at) + (index - variants.length / 2) * bar;
-    return svg("rect", { class: `fill ${colour(index)}`, x: x.toFixed(1), y: y(members).toFixed(1), width: Math.max(1, bar - 1).toFixed(1), height: Math.max(0, BOTTOM - y(members)).toFixed(1), rx: 1.5 });
-  }));
-  const image = picture(width, HEIGHT, "New members by day and variant", `Bars of ${variants.join(", ")} for ${days.length} days.`,
-    yAxis(marks, y, LEFT, width - RIGHT, count), xAxis(shown, middle, BOTTOM, (at) => days[at].label), bars);
-  return { image, xs: days.map((_, at) => middle(at)), top: TOP, bottom: BOTTOM, tip: (at) => [days[at].label, ...variants.map((key) => `${key}: ${count(days[at].counts[key] ?? 0)}`)] };
+  const bars = days.map(({ counts }, at) =>
+    variants.map((key, index) => {
+      const members = counts[key] ?? 0;
+      const x = middle(at) + (index - variants.length / 2) * bar;
+      return svg("rect", {
+        class: `fill ${colour(index)}`,
+        x: x.toFixed(1),
+        y: y(members).toFixed(1),
+        width: Math.max(1, bar - 1).toFixed(1),
+        height: Math.max(0, BOTTOM - y(members)).toFixed(1),
+        rx: 1.5,
+      });
+    }),
+  );
+  const image = picture(
+    width,
+    HEIGHT,
+    "New members by day and variant",
+    `Bars of ${variants.join(", ")} for ${days.length} days.`,
+    yAxis(marks, y, LEFT, width - RIGHT, count),
+    xAxis(shown, middle, BOTTOM, (at) => days[at].label),
+    bars,
+  );
+  return {
+    image,
+    xs: days.map((_, at) => middle(at)),
+    top: TOP,
+    bottom: BOTTOM,
+    tip: (at) => [days[at].label, ...variants.map((key) => `${key}: ${count(days[at].counts[key] ?? 0)}`)],
+  };
 }

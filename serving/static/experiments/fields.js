@@ -16,10 +16,26 @@ export function put(state, path, value) {
 const KINDS = {
   text: { show: (value) => value ?? "", read: (text) => text },
   number: { show: (value) => value ?? "", read: (text) => (text === "" ? null : Number(text)) },
-  percent: { show: (value) => (value === null || value === undefined ? "" : Number((value * 100).toFixed(SHARE_DIGITS - 2))), read: (text) => (text === "" ? null : Number((Number(text) / 100).toFixed(SHARE_DIGITS))) },
-  days: { show: (value) => (value === null || value === undefined ? "" : value / 86_400), read: (text) => (text === "" ? null : Math.round(Number(text) * 86_400)) },
-  hours: { show: (value) => (value === null || value === undefined ? "" : value / 3600), read: (text) => (text === "" ? null : Math.round(Number(text) * 3600)) },
-  list: { show: (value) => (value ?? []).join(", "), read: (text) => text.split(",").map((part) => part.trim()).filter(Boolean) },
+  percent: {
+    show: (value) => (value === null || value === undefined ? "" : Number((value * 100).toFixed(SHARE_DIGITS - 2))),
+    read: (text) => (text === "" ? null : Number((Number(text) / 100).toFixed(SHARE_DIGITS))),
+  },
+  days: {
+    show: (value) => (value === null || value === undefined ? "" : value / 86_400),
+    read: (text) => (text === "" ? null : Math.round(Number(text) * 86_400)),
+  },
+  hours: {
+    show: (value) => (value === null || value === undefined ? "" : value / 3600),
+    read: (text) => (text === "" ? null : Math.round(Number(text) * 3600)),
+  },
+  list: {
+    show: (value) => (value ?? []).join(", "),
+    read: (text) =>
+      text
+        .split(",")
+        .map((part) => part.trim())
+        .filter(Boolean),
+  },
 };
 const UNITS = { percent: "%", days: "days", hours: "hours" };
 
@@ -35,22 +51,44 @@ export function take(state, input) {
   return true;
 }
 
-const toggled = (list, item, on) => (on ? [...list.filter((other) => other !== item), item] : list.filter((other) => other !== item));
+const toggled = (list, item, on) =>
+  on ? [...list.filter((other) => other !== item), item] : list.filter((other) => other !== item);
 
-const problemOf = (path) => h("span", { class: "problem", id: `${idOf(path)}-problem`, "data-problem": path, role: "alert" });
+const problemOf = (path) =>
+  h("span", { class: "problem", id: `${idOf(path)}-problem`, "data-problem": path, role: "alert" });
 
 function labelled(path, label, hint, control) {
   const about = [hint ? `${idOf(path)}-hint` : "", `${idOf(path)}-problem`].filter(Boolean).join(" ");
   control.querySelector?.("input, select, textarea")?.setAttribute("aria-describedby", about);
   if (control.matches("input, select, textarea")) control.setAttribute("aria-describedby", about);
-  return h("div", { class: "field" }, h("label", { for: idOf(path) }, label), control, hint ? h("span", { class: "hint", id: `${idOf(path)}-hint` }, hint) : null, problemOf(path));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: idOf(path) }, label),
+    control,
+    hint ? h("span", { class: "hint", id: `${idOf(path)}-hint` }, hint) : null,
+    problemOf(path),
+  );
 }
 
 export function inputField(state, path, label, { kind = "text", hint = "", ...attributes } = {}) {
   const type = kind === "text" || kind === "list" ? "text" : "number";
-  const input = h("input", { id: idOf(path), type, step: type === "number" ? "any" : null, spellcheck: "false", "data-path": path, "data-kind": kind, ...attributes });
+  const input = h("input", {
+    id: idOf(path),
+    type,
+    step: type === "number" ? "any" : null,
+    spellcheck: "false",
+    "data-path": path,
+    "data-kind": kind,
+    ...attributes,
+  });
   input.value = KINDS[kind].show(at(state, path));
-  return labelled(path, label, hint, UNITS[kind] ? h("div", { class: "unit" }, input, h("span", {}, UNITS[kind])) : input);
+  return labelled(
+    path,
+    label,
+    hint,
+    UNITS[kind] ? h("div", { class: "unit" }, input, h("span", {}, UNITS[kind])) : input,
+  );
 }
 
 export function textField(state, path, label, { hint = "", ...attributes } = {}) {
@@ -61,7 +99,11 @@ export function textField(state, path, label, { hint = "", ...attributes } = {})
 
 // options: [[value, label]].
 export function selectField(state, path, label, options, { hint = "", ...attributes } = {}) {
-  const select = h("select", { id: idOf(path), "data-path": path, "data-kind": "text", ...attributes }, options.map(([value, name]) => h("option", { value }, name)));
+  const select = h(
+    "select",
+    { id: idOf(path), "data-path": path, "data-kind": "text", ...attributes },
+    options.map(([value, name]) => h("option", { value }, name)),
+  );
   select.value = at(state, path) ?? "";
   return labelled(path, label, hint, select);
 }
@@ -69,18 +111,36 @@ export function selectField(state, path, label, options, { hint = "", ...attribu
 export function checkField(state, path, label, hint = "") {
   const box = h("input", { id: idOf(path), type: "checkbox", "data-path": path, "data-kind": "check" });
   box.checked = Boolean(at(state, path));
-  return h("div", { class: "field" }, h("label", { class: "check" }, box, label), hint ? h("span", { class: "hint" }, hint) : null, problemOf(path));
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { class: "check" }, box, label),
+    hint ? h("span", { class: "hint" }, hint) : null,
+    problemOf(path),
+  );
 }
 
 // A list of which some are chosen.
 export function checksField(state, path, label, items) {
   const chosen = new Set(at(state, path) ?? []);
   const boxes = items.map((item) => {
-    const box = h("input", { id: `${idOf(path)}-${item}`, type: "checkbox", "data-path": path, "data-kind": "item", "data-item": item });
+    const box = h("input", {
+      id: `${idOf(path)}-${item}`,
+      type: "checkbox",
+      "data-path": path,
+      "data-kind": "item",
+      "data-item": item,
+    });
     box.checked = chosen.has(item);
     return h("label", { class: "check" }, box, item.replaceAll("_", " "));
   });
-  return h("div", { class: "field", role: "group", "aria-label": label }, h("span", { class: "label" }, label), h("div", { class: "checks" }, boxes), problemOf(path));
+  return h(
+    "div",
+    { class: "field", role: "group", "aria-label": label },
+    h("span", { class: "label" }, label),
+    h("div", { class: "checks" }, boxes),
+    problemOf(path),
+  );
 }
 
 // A place for problems of something that is no single input.
@@ -101,7 +161,11 @@ export function showProblems(root, problems) {
 }
 
 // `variants[1].patch.model` and `variants.1.patch.model` are the same place.
-export const normal = (field) => field.replace(/^\$\.?/, "").replace(/\[["']?([^\]"']*)["']?\]/g, ".$1").replace(/^\.|^(definition|body)\./, "");
+export const normal = (field) =>
+  field
+    .replace(/^\$\.?/, "")
+    .replace(/\[["']?([^\]"']*)["']?\]/g, ".$1")
+    .replace(/^\.|^(definition|body)\./, "");
 
 export function placeOf(root, field) {
   const keys = normal(field).split(".");

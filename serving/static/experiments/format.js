@@ -2,7 +2,14 @@
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
-const MOMENT = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
+const MOMENT = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  timeZone: "UTC",
+});
 export const DAY_MS = 86_400_000;
 
 export const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
@@ -29,7 +36,8 @@ export function change(relative, most = 2) {
   return `${Number(text) > 0 ? "+" : ""}${minus(Number(text) === 0 ? "0" : text)} %`;
 }
 
-export const interval = (low, high, most = 2) => (isNumber(low) && isNumber(high) ? `${change(low, most)} to ${change(high, most)}` : "no interval yet");
+export const interval = (low, high, most = 2) =>
+  isNumber(low) && isNumber(high) ? `${change(low, most)} to ${change(high, most)}` : "no interval yet";
 
 export function pValue(value) {
   if (!isNumber(value)) return "–";
@@ -37,7 +45,11 @@ export function pValue(value) {
 }
 
 export function duration(seconds) {
-  for (const [name, size] of [["day", 86_400], ["hour", 3600], ["minute", 60]]) {
+  for (const [name, size] of [
+    ["day", 86_400],
+    ["hour", 3600],
+    ["minute", 60],
+  ]) {
     if (seconds >= size) {
       const whole = Number((seconds / size).toFixed(1));
       return `${whole} ${name}${whole === 1 ? "" : "s"}`;
@@ -51,6 +63,11 @@ export function ago(ms, now) {
   return s < 2 ? "just now" : `${duration(s < 60 ? Math.round(s) : s)} ago`;
 }
 
-export const VERDICTS = { ship: "Ship it", do_not_ship: "Don’t ship", continue: "Keep it running", inconclusive: "Inconclusive" };
+export const VERDICTS = {
+  ship: "Ship it",
+  do_not_ship: "Don’t ship",
+  continue: "Keep it running",
+  inconclusive: "Inconclusive",
+};
 export const words = (name) => String(name).replaceAll("_", " ");
 export const title = (name) => words(name).replace(/^./, (letter) => letter.toUpperCase());

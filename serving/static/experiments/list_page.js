@@ -23,7 +23,8 @@ async function show() {
     await readReports(all.filter(isWanted), () => render(all, whole));
   } catch (problem) {
     notice(problem);
-    if ($("list").getAttribute("aria-busy")) $("list").replaceChildren(h("p", { class: "dim" }, "Nothing could be read yet."));
+    if ($("list").getAttribute("aria-busy"))
+      $("list").replaceChildren(h("p", { class: "dim" }, "Nothing could be read yet."));
   }
 }
 
@@ -36,33 +37,88 @@ function render(all, whole) {
   morphChildren($("filters"), filters(all, wanted));
   $("list").removeAttribute("aria-busy");
   if (!all.length) return morphChildren($("list"), [emptyState()]);
-  if (!shown.length) return morphChildren($("list"), [h("p", { class: "dim" }, `No experiment is ${words(wanted)} now.`)]);
-  return morphChildren($("list"), [table(shown), whole ? null : h("p", { class: "dim" }, "There are more; `marquee experiments list` shows all.")].filter(Boolean));
+  if (!shown.length)
+    return morphChildren($("list"), [h("p", { class: "dim" }, `No experiment is ${words(wanted)} now.`)]);
+  return morphChildren(
+    $("list"),
+    [
+      table(shown),
+      whole ? null : h("p", { class: "dim" }, "There are more; `marquee experiments list` shows all."),
+    ].filter(Boolean),
+  );
 }
 
 function filters(all, wanted) {
-  const link = (status, label, number) => h("a", { href: status ? `/experiments?status=${status}` : "/experiments", "data-status": status ?? "", "aria-current": (wanted ?? "") === (status ?? "") ? "true" : null }, label, h("b", {}, count(number)));
-  return [link(null, "All", all.length), ...STATUSES.map((status) => link(status, status, all.filter((each) => each.status === status).length))];
+  const link = (status, label, number) =>
+    h(
+      "a",
+      {
+        href: status ? `/experiments?status=${status}` : "/experiments",
+        "data-status": status ?? "",
+        "aria-current": (wanted ?? "") === (status ?? "") ? "true" : null,
+      },
+      label,
+      h("b", {}, count(number)),
+    );
+  return [
+    link(null, "All", all.length),
+    ...STATUSES.map((status) => link(status, status, all.filter((each) => each.status === status).length)),
+  ];
 }
 
 function table(experiments) {
   const reach = reachOf(experiments.map(({ report }) => headline(report)).filter(Boolean));
   const head = ["Experiment", "Status", "Primary metric", "Members", "Days", "Verdict", "Owner"];
-  return h("div", { class: "scroll" }, h("table", { class: "stack" }, h("caption", { class: "unseen" }, "Experiments"),
-    h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col", class: ["Members", "Days"].includes(name) ? "number" : "" }, name)))),
-    h("tbody", {}, experiments.map((experiment) => line(experiment, reach)))));
+  return h(
+    "div",
+    { class: "scroll" },
+    h(
+      "table",
+      { class: "stack" },
+      h("caption", { class: "unseen" }, "Experiments"),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          head.map((name) =>
+            h("th", { scope: "col", class: ["Members", "Days"].includes(name) ? "number" : "" }, name),
+          ),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        experiments.map((experiment) => line(experiment, reach)),
+      ),
+    ),
+  );
 }
 
 function line(experiment, reach) {
   const { definition, status, report, verdict } = experiment;
-  return h("tr", { "data-experiment": definition.id },
-    h("td", {}, h("a", { class: "name", href: `/experiments/${encodeURIComponent(definition.id)}` }, definition.id), h("div", { class: "hypothesis" }, definition.hypothesis)),
+  return h(
+    "tr",
+    { "data-experiment": definition.id },
+    h(
+      "td",
+      {},
+      h("a", { class: "name", href: `/experiments/${encodeURIComponent(definition.id)}` }, definition.id),
+      h("div", { class: "hypothesis" }, definition.hypothesis),
+    ),
     h("td", {}, h("span", { class: `chip ${status}` }, status)),
     h("td", {}, effect(experiment, reach)),
     h("td", { class: "number", "data-label": "Members" }, report ? count(report.members) : "–"),
     h("td", { class: "number", "data-label": "Days" }, days(experiment)),
-    h("td", {}, h("div", {}, verdict ? VERDICTS[verdict] ?? verdict : ""), report?.srm?.found ? h("span", { class: "tag warn", title: report.srm.sentence ?? "" }, "shares are off") : null),
-    h("td", { "data-label": "Owner" }, definition.owner));
+    h(
+      "td",
+      {},
+      h("div", {}, verdict ? (VERDICTS[verdict] ?? verdict) : ""),
+      report?.srm?.found ? h("span", { class: "tag warn", title: report.srm.sentence ?? "" }, "shares are off") : null,
+    ),
+    h("td", { "data-label": "Owner" }, definition.owner),
+  );
 }
 
 function effect({ definition, report, status }, reach) {
@@ -70,8 +126,20 @@ function effect({ definition, report, status }, reach) {
   if (!found) return h("small", {}, `${title(definition.primary)}${status === "draft" ? "" : ": no effect known yet"}`);
   const sign = signOf(metricOf(report, report.primary));
   const label = `${words(report.primary)}, ${found.variant}`;
-  return h("div", { class: "effect" }, forestRow(found, { reach, width: PLOT_WIDTH, height: 22, sign, label }),
-    h("span", {}, h("small", {}, title(report.primary)), h("br"), h("b", {}, change(found.estimate, 1)), " ", h("small", {}, interval(found.low, found.high, 1))));
+  return h(
+    "div",
+    { class: "effect" },
+    forestRow(found, { reach, width: PLOT_WIDTH, height: 22, sign, label }),
+    h(
+      "span",
+      {},
+      h("small", {}, title(report.primary)),
+      h("br"),
+      h("b", {}, change(found.estimate, 1)),
+      " ",
+      h("small", {}, interval(found.low, found.high, 1)),
+    ),
+  );
 }
 
 function days(experiment) {
@@ -81,12 +149,36 @@ function days(experiment) {
 }
 
 function emptyState() {
-  return h("div", { class: "empty" }, h("h2", {}, "No experiment yet"), h("p", { class: "dim" }, "An experiment shows some members something new and tells you whether it was better."),
-    h("ol", {}, h("li", {}, h("b", {}, "Write down"), " what you believe, and the one metric that decides. The form says how many days it needs."),
-      h("li", {}, h("b", {}, "Start it."), " Members are split by chance; apps and pages take the variant within seconds."),
+  return h(
+    "div",
+    { class: "empty" },
+    h("h2", {}, "No experiment yet"),
+    h("p", { class: "dim" }, "An experiment shows some members something new and tells you whether it was better."),
+    h(
+      "ol",
+      {},
+      h(
+        "li",
+        {},
+        h("b", {}, "Write down"),
+        " what you believe, and the one metric that decides. The form says how many days it needs.",
+      ),
+      h(
+        "li",
+        {},
+        h("b", {}, "Start it."),
+        " Members are split by chance; apps and pages take the variant within seconds.",
+      ),
       h("li", {}, h("b", {}, "Watch"), " as often as you like: the intervals hold at every look."),
-      h("li", {}, h("b", {}, "Decide and ship."), " The rules you fixed give a verdict with its reasons; shipping can be undone.")),
-    h("a", { class: "button main", href: "/experiments/new" }, "Write the first one"));
+      h(
+        "li",
+        {},
+        h("b", {}, "Decide and ship."),
+        " The rules you fixed give a verdict with its reasons; shipping can be undone.",
+      ),
+    ),
+    h("a", { class: "button main", href: "/experiments/new" }, "Write the first one"),
+  );
 }
 
 $("filters").addEventListener("click", (click) => {

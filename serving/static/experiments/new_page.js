@@ -45,8 +45,18 @@ function fixFields() {
 }
 
 function lists() {
-  const list = (id, values) => h("datalist", { id }, values.map((value) => h("option", { value })));
-  return [list("models", vocabulary.models), list("page-params", Object.keys(vocabulary.page_params)), list("layers", vocabulary.layers), list("attributes", ["country", "device"])];
+  const list = (id, values) =>
+    h(
+      "datalist",
+      { id },
+      values.map((value) => h("option", { value })),
+    );
+  return [
+    list("models", vocabulary.models),
+    list("page-params", Object.keys(vocabulary.page_params)),
+    list("layers", vocabulary.layers),
+    list("attributes", ["country", "device"]),
+  ];
 }
 
 // Sends the definition to be checked and designed once the writer pauses; late answers to earlier ones are dropped.
@@ -59,7 +69,10 @@ function changed() {
 async function consult() {
   const number = ++asked;
   const definition = definitionOf(draft);
-  const [problems, design] = await Promise.all([check(definition), post("/v1/experiments/design", definition).catch((problem) => problem)]);
+  const [problems, design] = await Promise.all([
+    check(definition),
+    post("/v1/experiments/design", definition).catch((problem) => problem),
+  ]);
   if (number !== asked) return;
   showCheck(problems);
   showDesign(design);
@@ -75,15 +88,39 @@ async function check(definition) {
   }
 }
 
-const problemsOf = (problem) => (problem.errors.length ? problem.errors : [{ field: problem.field, fix: problem.fix || problem.message }]);
+const problemsOf = (problem) =>
+  problem.errors.length ? problem.errors : [{ field: problem.field, fix: problem.fix || problem.message }];
 
 // What has not been written yet is no mistake until one wants to save.
 function showCheck(problems) {
-  const shown = problems.filter(({ field }) => tried || touched.has(normal(field)) || ![...EMPTY].some((name) => normal(field) === name && !draft[name]));
-  const homeless = showProblems($("fields"), shown.map((problem) => ({ ...problem, field: homeOf(problem.field) })));
+  const shown = problems.filter(
+    ({ field }) =>
+      tried || touched.has(normal(field)) || ![...EMPTY].some((name) => normal(field) === name && !draft[name]),
+  );
+  const homeless = showProblems(
+    $("fields"),
+    shown.map((problem) => ({ ...problem, field: homeOf(problem.field) })),
+  );
   const left = problems.length;
-  const lines = left ? [h("p", {}, left === 1 ? "One thing is missing or wrong:" : `${count(left)} things are missing or wrong:`), h("ul", { class: "problems" }, problems.map((problem) => problemLine(problem, homeless)))] : [h("p", { class: "good" }, "Everything is in order.")];
-  const saveable = !whoReads() ? h("p", { class: "dim" }, "Saving needs an editor’s key: sign in above.") : may("editor") ? null : h("p", { class: "dim" }, `A ${whoReads().role}’s key cannot save: ask an editor, and send them the JSON below.`);
+  const lines = left
+    ? [
+        h("p", {}, left === 1 ? "One thing is missing or wrong:" : `${count(left)} things are missing or wrong:`),
+        h(
+          "ul",
+          { class: "problems" },
+          problems.map((problem) => problemLine(problem, homeless)),
+        ),
+      ]
+    : [h("p", { class: "good" }, "Everything is in order.")];
+  const saveable = !whoReads()
+    ? h("p", { class: "dim" }, "Saving needs an editor’s key: sign in above.")
+    : may("editor")
+      ? null
+      : h(
+          "p",
+          { class: "dim" },
+          `A ${whoReads().role}’s key cannot save: ask an editor, and send them the JSON below.`,
+        );
   morphChildren($("check"), [...lines, saveable].filter(Boolean));
 }
 
@@ -102,7 +139,13 @@ function problemLine({ field, fix }) {
   const place = placeOf($("fields"), homeOf(field));
   const name = nameOf(place) || normal(field).replaceAll(".", " ").replaceAll("_", " ");
   const text = name ? `${name}: ${fix}` : fix;
-  return h("li", {}, place ? h("a", { href: `#${place.id}`, "data-to": place.dataset.problem }, text) : h("span", { class: "warn" }, text));
+  return h(
+    "li",
+    {},
+    place
+      ? h("a", { href: `#${place.id}`, "data-to": place.dataset.problem }, text)
+      : h("span", { class: "warn" }, text),
+  );
 }
 
 // What the form calls a place, as `Treatment, model`.
@@ -115,15 +158,26 @@ function nameOf(place) {
 function showDesign(design) {
   if (design instanceof Problem) {
     $("needs").textContent = "Not known yet";
-    $("design-note").textContent = design.status === 422 ? "The plot appears once the definition is complete enough to reckon with." : design.message;
+    $("design-note").textContent =
+      design.status === 422
+        ? "The plot appears once the definition is complete enough to reckon with."
+        : design.message;
     return;
   }
   const shape = designOf(design);
-  $("needs").textContent = Number.isFinite(shape.days) ? `Needs about ${count(Math.ceil(shape.days))} day${Math.ceil(shape.days) === 1 ? "" : "s"}` : "Cannot find this effect in any sensible time";
+  $("needs").textContent = Number.isFinite(shape.days)
+    ? `Needs about ${count(Math.ceil(shape.days))} day${Math.ceil(shape.days) === 1 ? "" : "s"}`
+    : "Cannot find this effect in any sensible time";
   $("design-note").textContent = shape.note;
   if (!shape.points.length) return;
   plotPower({ points: shape.points, power: draft.plan.power, days: shape.days });
-  morphChildren($("design-numbers"), [numbersOf("Power by duration", ["Days", "Power", "Members"], shape.points.map(({ days, power, members }) => [significant(days), percent(power), count(members)]))]);
+  morphChildren($("design-numbers"), [
+    numbersOf(
+      "Power by duration",
+      ["Days", "Power", "Members"],
+      shape.points.map(({ days, power, members }) => [significant(days), percent(power), count(members)]),
+    ),
+  ]);
 }
 
 function designOf(design) {
@@ -133,7 +187,9 @@ function designOf(design) {
 form.addEventListener("input", (event) => {
   const input = event.target;
   const { guard, part, rename } = input.dataset;
-  if (guard !== undefined) draft.guardrails[guard][part] = part === "stops" ? input.checked : input.value === "" ? null : Number((Number(input.value) / 100).toFixed(10));
+  if (guard !== undefined)
+    draft.guardrails[guard][part] =
+      part === "stops" ? input.checked : input.value === "" ? null : Number((Number(input.value) / 100).toFixed(10));
   else if (rename !== undefined) renameOwn(Number(rename), input.value);
   else if (!take(draft, input)) return;
   if (input.dataset.path) touched.add(input.dataset.path);
@@ -146,10 +202,13 @@ function reshape(input) {
   const metric = input.dataset.path.match(/^custom\.(\d+)\.kind$/);
   if (metric) {
     const { [metric[1]]: own } = draft.custom;
-    own.per = own.kind === "ratio" ? own.per ?? { types: ["view"] } : null;
-    own.quantile = own.kind === "percentile" ? own.quantile ?? 0.5 : null;
+    own.per = own.kind === "ratio" ? (own.per ?? { types: ["view"] }) : null;
+    own.quantile = own.kind === "percentile" ? (own.quantile ?? 0.5) : null;
     own.after_s = own.kind === "retention" ? own.after_s || 7 * 86_400 : 0;
-    own.measure.of = { count: "events", sum: "value", conversion: "events", retention: "events" }[own.kind] ?? own.measure.of ?? "events";
+    own.measure.of =
+      { count: "events", sum: "value", conversion: "events", retention: "events" }[own.kind] ??
+      own.measure.of ??
+      "events";
     if (!["count", "sum", "ratio"].includes(own.kind)) own.cap = null;
   }
   render();
@@ -195,7 +254,9 @@ form.addEventListener("submit", async (event) => {
   const definition = definitionOf(draft);
   $("save").disabled = true;
   try {
-    const saved = editing ? await call("PUT", experimentPath(editing), definition, { revision }) : await post("/v1/experiments", definition);
+    const saved = editing
+      ? await call("PUT", experimentPath(editing), definition, { revision })
+      : await post("/v1/experiments", definition);
     location.assign(`/experiments/${encodeURIComponent(experimentOf(saved).definition.id)}`);
   } catch (problem) {
     if (problem.status === 422) await refused(problem, definition);
@@ -233,7 +294,9 @@ async function start() {
   if (!draft.owner && whoReads()) draft.owner = whoReads().name;
   if (editing) {
     $("form-title").textContent = `Edit ${editing}`;
-    $("form-note").textContent = started ? "It has started: the hypothesis, descriptions and testers may still change, all else is fixed." : "A draft may change in everything but its id.";
+    $("form-note").textContent = started
+      ? "It has started: the hypothesis, descriptions and testers may still change, all else is fixed."
+      : "A draft may change in everything but its id.";
     $("save").textContent = "Save";
   }
   render();

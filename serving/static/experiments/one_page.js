@@ -8,7 +8,8 @@ import { drawExposures } from "./exposures_by_day.js";
 import { auditSection, definitionSection, head } from "./fact_sections.js";
 import { ago, change, count, interval, moment, title, words } from "./format.js";
 import { colour, numbersOf, plotIn } from "./plot.js";
-import { decisionCard, figures, guardrails, metricsForest, segments, warnings } from "./result_sections.js";
+import { guardrails, metricsForest, segments } from "./metric_sections.js";
+import { decisionCard, figures, warnings } from "./summary_sections.js";
 import { armsOverTime, exposureDays, experimentOf, metricOf, reportOf, signOf } from "./shapes.js";
 import { banner, notice, repeat, startShell } from "./shell.js";
 
@@ -37,13 +38,30 @@ async function read() {
   try {
     const body = await get(experimentPath(id));
     const experiment = experimentOf(body);
-    const [results, history, exposures, audit] = await Promise.all([part("/results", {}), part("/history", {}), part("/exposures", {}), part("/audit", {})]);
-    Object.assign(state, { experiment, report: reportOf(results.report), decision: results.decision ?? null, looks: history.looks ?? [], days: exposureDays(exposures.days ?? []), audit: [...(audit.entries ?? [])].sort((a, b) => b.n - a.n), readAt: Date.now() });
+    const [results, history, exposures, audit] = await Promise.all([
+      part("/results", {}),
+      part("/history", {}),
+      part("/exposures", {}),
+      part("/audit", {}),
+    ]);
+    Object.assign(state, {
+      experiment,
+      report: reportOf(results.report),
+      decision: results.decision ?? null,
+      looks: history.looks ?? [],
+      days: exposureDays(exposures.days ?? []),
+      audit: [...(audit.entries ?? [])].sort((a, b) => b.n - a.n),
+      readAt: Date.now(),
+    });
     notice(null);
     render();
   } catch (problem) {
     notice(problem);
-    if (problem.status === 404) $("head").replaceChildren(h("h1", {}, "There is no such experiment"), h("p", {}, h("a", { href: "/experiments" }, "See all experiments")));
+    if (problem.status === 404)
+      $("head").replaceChildren(
+        h("h1", {}, "There is no such experiment"),
+        h("p", {}, h("a", { href: "/experiments" }, "See all experiments")),
+      );
   }
   pulse();
 }
@@ -52,10 +70,16 @@ function render() {
   const { experiment, report, decision } = state;
   document.title = `${experiment.definition.id} · Marquee`;
   morphChildren($("head"), [head(experiment, actionButtons(experiment))]);
-  morphChildren($("warnings"), [conflict, ...warnings(report)].filter(Boolean).map((node) => node.cloneNode(true)));
+  morphChildren(
+    $("warnings"),
+    [conflict, ...warnings(report)].filter(Boolean).map((node) => node.cloneNode(true)),
+  );
   morphChildren($("summary"), [decisionCard(experiment, decision), figures(experiment, report, Date.now())]);
   renderOverTime();
-  morphChildren($("metrics"), report ? [metricsForest(experiment, report), guardrails(experiment, report)].filter(Boolean) : []);
+  morphChildren(
+    $("metrics"),
+    report ? [metricsForest(experiment, report), guardrails(experiment, report)].filter(Boolean) : [],
+  );
   renderExposures();
   morphChildren($("segments"), [report && segments(report)].filter(Boolean));
   morphChildren($("definition"), [definitionSection(experiment)]);
@@ -69,11 +93,20 @@ function renderOverTime() {
   if (!arms.length) return;
   const metric = metricOf(report, experiment.definition.primary);
   $("over-time-title").textContent = `${title(experiment.definition.primary)} over time`;
-  $("over-time-note").textContent = { sequential: "Difference from the control. The band is valid at all looks together: stop when you like." }[experiment.definition.plan.method] ?? "Difference from the control, at the planned looks.";
+  $("over-time-note").textContent =
+    { sequential: "Difference from the control. The band is valid at all looks together: stop when you like." }[
+      experiment.definition.plan.method
+    ] ?? "Difference from the control, at the planned looks.";
   morphChildren($("over-time-legend"), legend(arms));
   plotEffect({ metric: words(experiment.definition.primary), arms, mde: signOf(metric) * experiment.definition.mde });
-  const rows = arms.flatMap((arm) => arm.points.map((point) => [moment(point.atMs), arm.key, change(point.estimate), interval(point.low, point.high)])).slice(-TABLE_ROWS);
-  morphChildren($("over-time-numbers"), [numbersOf("Effect on the primary metric at each look", ["Look", "Variant", "Effect", "Interval"], rows)]);
+  const rows = arms
+    .flatMap((arm) =>
+      arm.points.map((point) => [moment(point.atMs), arm.key, change(point.estimate), interval(point.low, point.high)]),
+    )
+    .slice(-TABLE_ROWS);
+  morphChildren($("over-time-numbers"), [
+    numbersOf("Effect on the primary metric at each look", ["Look", "Variant", "Effect", "Interval"], rows),
+  ]);
 }
 
 function renderExposures() {
@@ -81,17 +114,33 @@ function renderExposures() {
   $("exposures").hidden = !days.length;
   if (!days.length) return;
   const variants = experiment.definition.variants.map(({ key }) => key);
-  $("exposures-note").textContent = (report?.exposures ?? []).map(({ variant, members, degraded }) => `${variant} ${count(members)}${degraded ? ` (${count(degraded)} on degraded pages)` : ""}`).join(" · ");
+  $("exposures-note").textContent = (report?.exposures ?? [])
+    .map(
+      ({ variant, members, degraded }) =>
+        `${variant} ${count(members)}${degraded ? ` (${count(degraded)} on degraded pages)` : ""}`,
+    )
+    .join(" · ");
   morphChildren($("exposures-legend"), legend(variants.map((key, index) => ({ key, index }))));
   plotExposures({ days, variants });
-  morphChildren($("exposures-numbers"), [numbersOf("Members by day of their first exposure", ["Day", ...variants], days.map(({ label, counts }) => [label, ...variants.map((key) => count(counts[key] ?? 0))]))]);
+  morphChildren($("exposures-numbers"), [
+    numbersOf(
+      "Members by day of their first exposure",
+      ["Day", ...variants],
+      days.map(({ label, counts }) => [label, ...variants.map((key) => count(counts[key] ?? 0))]),
+    ),
+  ]);
 }
 
-const legend = (arms) => arms.map(({ key, index }) => h("li", {}, h("span", { class: `swatch ${colour(index)}`, "aria-hidden": "true" }), key));
+const legend = (arms) =>
+  arms.map(({ key, index }) =>
+    h("li", {}, h("span", { class: `swatch ${colour(index)}`, "aria-hidden": "true" }), key),
+  );
 
 function pulse() {
   const data = state.report?.data_ms;
-  $("pulse").textContent = state.readAt ? `Read ${ago(state.readAt, Date.now())}${data ? `; newest data ${ago(data, Date.now())}` : ""}. Refreshed every ${REFRESH_S} seconds.` : "";
+  $("pulse").textContent = state.readAt
+    ? `Read ${ago(state.readAt, Date.now())}${data ? `; newest data ${ago(data, Date.now())}` : ""}. Refreshed every ${REFRESH_S} seconds.`
+    : "";
 }
 
 async function does(button) {
@@ -112,10 +161,20 @@ function conflictOf(problem, seen) {
   const last = state.audit[0];
   const newer = state.experiment.revision !== seen.revision;
   const who = newer && last ? `${last.actor} did “${words(last.action)}” at ${moment(last.at_ms)}. ` : "";
-  return banner("warning", newer ? "Somebody changed this experiment while you were looking" : "That cannot be done now",
-    `${who}${newer ? `You saw revision ${seen.revision}, it is ${state.experiment.revision} now. Nothing of yours was done: look at the page as it is now, and do it again if you still want to.` : problem.message}`, newer ? "" : problem.fix);
+  return banner(
+    "warning",
+    newer ? "Somebody changed this experiment while you were looking" : "That cannot be done now",
+    `${who}${newer ? `You saw revision ${seen.revision}, it is ${state.experiment.revision} now. Nothing of yours was done: look at the page as it is now, and do it again if you still want to.` : problem.message}`,
+    newer ? "" : problem.fix,
+  );
 }
 
-delegate($("head"), "click", Object.fromEntries(["sign-in", "edit", "start", "ramp", "stop", "decide", "ship", "undo", "archive"].map((name) => [name, does])));
+delegate(
+  $("head"),
+  "click",
+  Object.fromEntries(
+    ["sign-in", "edit", "start", "ramp", "stop", "decide", "ship", "undo", "archive"].map((name) => [name, does]),
+  ),
+);
 await startShell(() => refresh());
 refresh = repeat(read, REFRESH_S);

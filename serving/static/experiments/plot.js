@@ -23,18 +23,29 @@ export function ticks(from, to, wanted = 5) {
 export const path = (points) => points.map(([x, y], at) => `${at ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
 // Two paths along the same places, as one outline.
-export const ribbon = (upper, lower) => (upper.length ? `${path(upper)}${path([...lower].reverse()).replace("M", "L")}Z` : "");
+export const ribbon = (upper, lower) =>
+  upper.length ? `${path(upper)}${path([...lower].reverse()).replace("M", "L")}Z` : "";
 
 // An image that says in words what it shows.
 export function picture(width, height, title, desc, ...children) {
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": title },
-    svg("title", {}, title), svg("desc", {}, desc), ...children);
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": title },
+    svg("title", {}, title),
+    svg("desc", {}, desc),
+    ...children,
+  );
 }
 
 export function yAxis(marks, y, left, right, label) {
-  return marks.map((mark) => svg("g", {},
-    svg("line", { class: "grid", x1: left, x2: right, y1: y(mark), y2: y(mark) }),
-    svg("text", { x: left - 8, y: y(mark) + 4, "text-anchor": "end" }, label(mark))));
+  return marks.map((mark) =>
+    svg(
+      "g",
+      {},
+      svg("line", { class: "grid", x1: left, x2: right, y1: y(mark), y2: y(mark) }),
+      svg("text", { x: left - 8, y: y(mark) + 4, "text-anchor": "end" }, label(mark)),
+    ),
+  );
 }
 
 export function xAxis(marks, x, bottom, label) {
@@ -68,8 +79,17 @@ export function plotIn(container, draw) {
     pointer.setAttribute("visibility", at === null ? "hidden" : "visible");
     if (at === null) return;
     const x = drawn.xs[at];
-    for (const [name, value] of [["x1", x], ["x2", x], ["y1", drawn.top], ["y2", drawn.bottom]]) pointer.setAttribute(name, value);
-    morphChildren(tip, drawn.tip(at).map((line) => h("div", {}, line)));
+    for (const [name, value] of [
+      ["x1", x],
+      ["x2", x],
+      ["y1", drawn.top],
+      ["y2", drawn.bottom],
+    ])
+      pointer.setAttribute(name, value);
+    morphChildren(
+      tip,
+      drawn.tip(at).map((line) => h("div", {}, line)),
+    );
     const room = container.clientWidth - tip.offsetWidth;
     tip.style.left = `${Math.max(0, Math.min(x + 14, x + 14 > room ? x - tip.offsetWidth - 14 : room))}px`;
     tip.style.top = `${drawn.top}px`;
@@ -99,10 +119,40 @@ export function plotIn(container, draw) {
 
 // The numbers of a plot for who would rather read them.
 export function numbersOf(caption, head, rows) {
-  return h("details", {}, h("summary", {}, "Show as a table"), h("div", { class: "scroll" }, h("table", {},
-    h("caption", {}, caption),
-    h("thead", {}, h("tr", {}, head.map((name, at) => h("th", { scope: "col", class: at ? "number" : "" }, name)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, at) => h(at ? "td" : "th", { class: at ? "number" : "", scope: at ? null : "row" }, cell))))))));
+  return h(
+    "details",
+    {},
+    h("summary", {}, "Show as a table"),
+    h(
+      "div",
+      { class: "scroll" },
+      h(
+        "table",
+        {},
+        h("caption", {}, caption),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            head.map((name, at) => h("th", { scope: "col", class: at ? "number" : "" }, name)),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          rows.map((row) =>
+            h(
+              "tr",
+              {},
+              row.map((cell, at) => h(at ? "td" : "th", { class: at ? "number" : "", scope: at ? null : "row" }, cell)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 export const colour = (index) => `c${index % 6}`;

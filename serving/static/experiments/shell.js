@@ -40,7 +40,10 @@ async function signIn(key) {
   try {
     reader = await call("GET", "/v1/keys/mine", undefined, { key });
   } catch (problem) {
-    place.textContent = problem.status === 401 || problem.status === 403 ? "This key is not known, or was revoked. Ask an approver for another." : problem.message;
+    place.textContent =
+      problem.status === 401 || problem.status === 403
+        ? "This key is not known, or was revoked. Ask an approver for another."
+        : problem.message;
     return;
   }
   saveKey(key);
@@ -64,13 +67,31 @@ export function askToSignIn() {
 }
 
 function showReader() {
-  const button = h("button", { type: "button", id: reader ? "sign-out" : "sign-in-open" }, reader ? "Sign out" : "Sign in");
+  const button = h(
+    "button",
+    { type: "button", id: reader ? "sign-out" : "sign-in-open" },
+    reader ? "Sign out" : "Sign in",
+  );
   button.addEventListener("click", reader ? signOut : askToSignIn);
-  $("reader").replaceChildren(...(reader ? [h("span", { class: "dim" }, `${reader.name} `, h("b", { class: "tag", id: "role" }, reader.role))] : []), button);
+  $("reader").replaceChildren(
+    ...(reader
+      ? [h("span", { class: "dim" }, `${reader.name} `, h("b", { class: "tag", id: "role" }, reader.role))]
+      : []),
+    button,
+  );
 }
 
 export function banner(kind, title, ...lines) {
-  return h("div", { class: `banner ${kind}`, role: kind === "warning" ? "alert" : "note" }, h("div", {}, h("strong", {}, title), lines.filter(Boolean).map((line) => h("p", {}, line))));
+  return h(
+    "div",
+    { class: `banner ${kind}`, role: kind === "warning" ? "alert" : "note" },
+    h(
+      "div",
+      {},
+      h("strong", {}, title),
+      lines.filter(Boolean).map((line) => h("p", {}, line)),
+    ),
+  );
 }
 
 // Says what went wrong above the page, without touching what is shown; null takes it away again.
@@ -80,9 +101,13 @@ export function notice(problem) {
   if (!known) console.warn(problem);
   const fix = known && problem.fix && !problem.message.includes(problem.fix) ? problem.fix : "";
   if (problem.status === 401 || problem.status === 403) {
-    return morphChildren($("notice"), [banner("warning", reader ? "Your key may not do this" : "A key is needed here", problem.message, fix)]);
+    return morphChildren($("notice"), [
+      banner("warning", reader ? "Your key may not do this" : "A key is needed here", problem.message, fix),
+    ]);
   }
-  return morphChildren($("notice"), [banner("warning", known ? problem.message : "This page failed; its console says why.", fix)]);
+  return morphChildren($("notice"), [
+    banner("warning", known ? problem.message : "This page failed; its console says why.", fix),
+  ]);
 }
 
 // Calls `work` now and every `seconds`, while the page is seen; never twice at once. Returns a function that calls it

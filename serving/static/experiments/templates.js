@@ -6,12 +6,49 @@ const WEEK_S = 7 * 86_400;
 
 export const TEMPLATES = [
   { name: "plays_per_member", kind: "count", measure: { types: ["play"] }, cap: 100, description: "Plays per member" },
-  { name: "play_conversion_7d", kind: "conversion", measure: { types: ["play"] }, window_s: WEEK_S, description: "Members who play anything within 7 days" },
-  { name: "completion_ratio", kind: "ratio", measure: { types: ["complete"] }, per: { types: ["play"] }, description: "Titles finished per title played" },
-  { name: "watch_time", kind: "sum", measure: { types: ["progress"], of: "value" }, cap: 360_000, description: "Seconds watched per member" },
-  { name: "rating", kind: "ratio", measure: { types: ["rate"], of: "value" }, per: { types: ["rate"] }, description: "Stars per rating" },
-  { name: "skips_per_member", kind: "count", measure: { types: ["skip"] }, cap: 100, direction: "decrease", description: "Titles waved away per member" },
-  { name: "return_after_7d", kind: "retention", measure: { types: ["view", "click", "play"] }, after_s: WEEK_S, description: "Members who come back after 7 days" },
+  {
+    name: "play_conversion_7d",
+    kind: "conversion",
+    measure: { types: ["play"] },
+    window_s: WEEK_S,
+    description: "Members who play anything within 7 days",
+  },
+  {
+    name: "completion_ratio",
+    kind: "ratio",
+    measure: { types: ["complete"] },
+    per: { types: ["play"] },
+    description: "Titles finished per title played",
+  },
+  {
+    name: "watch_time",
+    kind: "sum",
+    measure: { types: ["progress"], of: "value" },
+    cap: 360_000,
+    description: "Seconds watched per member",
+  },
+  {
+    name: "rating",
+    kind: "ratio",
+    measure: { types: ["rate"], of: "value" },
+    per: { types: ["rate"] },
+    description: "Stars per rating",
+  },
+  {
+    name: "skips_per_member",
+    kind: "count",
+    measure: { types: ["skip"] },
+    cap: 100,
+    direction: "decrease",
+    description: "Titles waved away per member",
+  },
+  {
+    name: "return_after_7d",
+    kind: "retention",
+    measure: { types: ["view", "click", "play"] },
+    after_s: WEEK_S,
+    description: "Members who come back after 7 days",
+  },
 ];
 
 export const newMetric = (name) => ({ name, kind: "count", measure: { types: ["play"] } });
@@ -30,6 +67,15 @@ export function sentenceOf(metric) {
     retention: `Members with any ${what} from ${duration(metric.after_s ?? 0)} after they met the variant`,
     percentile: `The ${significant((metric.quantile ?? 0.5) * 100)} % point of ${what} of members`,
   }[metric.kind];
-  return [core, metric.window_s ? `within ${duration(metric.window_s)}` : "", metric.cap ? `counted up to ${significant(metric.cap, 6)}` : "",
-    metric.attribution === "page" ? "on pages served in the experiment" : "", metric.direction === "decrease" ? "less is better" : ""].filter(Boolean).join(", ") + ".";
+  return (
+    [
+      core,
+      metric.window_s ? `within ${duration(metric.window_s)}` : "",
+      metric.cap ? `counted up to ${significant(metric.cap, 6)}` : "",
+      metric.attribution === "page" ? "on pages served in the experiment" : "",
+      metric.direction === "decrease" ? "less is better" : "",
+    ]
+      .filter(Boolean)
+      .join(", ") + "."
+  );
 }
