@@ -8,7 +8,7 @@ from streams.features.member import MEMBER
 from streams.positions import NOTHING
 from streams.stores.forgotten import FORGOTTEN
 from streams.stores.generations import GenerationalStore, Names
-from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone
+from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone, version_of
 
 
 class HotUnderConstruction(GenerationalStore[StateStore]):
@@ -24,15 +24,15 @@ class HotUnderConstruction(GenerationalStore[StateStore]):
         self._own = GenerationalStore(durable, names)
         self._serving = serving
 
-    def positions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
-        """Return the position of each key's state, or that up to which the member was forgotten."""
-        found = super().positions(kind, keys)
-        absent = [place for place, position in enumerate(found) if position == NOTHING]
+    def versions(self, kind: str, keys: Sequence[bytes]) -> list[int]:
+        """Return `version_of` each key's state, or that of the tombstone of a member who was forgotten."""
+        found = super().versions(kind, keys)
+        absent = [place for place, version in enumerate(found) if not version]
         if kind == MEMBER.name and absent:
-            some = [keys[place] for place in absent]
-            for place, position in zip(absent, self._forgotten_at(some), strict=True):
-                found[place] = position
-            tombstones = [StateEntry(keys[place], tombstone(found[place])) for place in absent if found[place]]
+            forgotten = zip(absent, self._forgotten_at([keys[place] for place in absent]), strict=True)
+            gone = {place: tombstone(position) for place, position in forgotten if position != NOTHING}
+            found = [version_of(gone[place]) if place in gone else version for place, version in enumerate(found)]
+            tombstones = [StateEntry(keys[place], value) for place, value in gone.items()]
             super().put(kind, tombstones)
             self._own.put(kind, tombstones)
         return found
