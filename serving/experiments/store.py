@@ -65,7 +65,7 @@ class ExperimentStore:
             if (connection.scalar(sa.select(sa.func.count()).select_from(experiments_table)) or 0) >= MAX_EXPERIMENTS:
                 raise Conflict("id", f"there are {MAX_EXPERIMENTS} experiments; no more are kept")
             insert = insert_new(self._engine, experiments_table).values(_row(created, now_ms))
-            if connection.execute(insert).rowcount != 1:
+            if connection.scalar(insert.returning(experiments_table.c.id)) is None:  # psycopg counts no rows here
                 raise Conflict("id", f"there is an experiment {definition.id} already; choose another id, or edit it")
             detail = {"definition": msgspec.to_builtins(definition)}
             write_entry(connection, definition.id, created.revision, actor, "create", detail, now_ms)
