@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from serving.experiments.analysis.effect import Effect
@@ -16,7 +16,7 @@ from serving.experiments.report import (
     SrmResult,
 )
 from streams.experiments.definition import Definition
-from streams.experiments.metric import Metric
+from streams.experiments.metric import Metric, MetricKind
 
 SRM_BLOCKS: Final = (
     "Arms that do not get their declared shares of members are not comparable: find out what loses or adds members in "
@@ -128,7 +128,7 @@ def effect_sentence(result: EffectResult, metric: Metric, control: str, segment:
         "better": f"better than {control}",
         "worse": f"worse than {control}",
     }.get(result.outcome, f"which leaves open whether it is better or worse than {control}")
-    found = f"{metric.name} with {result.variant}{among}: {_change(effect)}, {held}"
+    found = f"{metric.name} with {result.variant}{among}: {_change(effect, metric)}, {held}"
     return f"{found} ({_arms(effect)}; {_p(result)}{_saved(effect)})."
 
 
@@ -168,7 +168,9 @@ def futility_sentence(result: FutilityResult, definition: Definition) -> str:
     chance = percent(result.conditional_power)
     if_so = f"If {result.variant} were {percent(definition.mde)} better, as declared, it would be found so by the end"
     verdict = "not worth going on for" if result.futile else "worth going on for"
-    return f"{if_so} with a chance of {chance}: {verdict} (the plan asks for {percent(definition.plan.futility or 0.0)})."
+    return (
+        f"{if_so} with a chance of {chance}: {verdict} (the plan asks for {percent(definition.plan.futility or 0.0)})."
+    )
 
 
 def many_crossed(crossed: int, members: int) -> str:
@@ -193,15 +195,38 @@ def unlike_degraded(control: str, treatment: str, exposures: Sequence[ExposureRe
     )
 
 
-def _change(effect: Effect) -> str:
+def _change(effect: Effect, metric: Metric) -> str:
+    say, unit = _UNITS.get(metric.kind, (_signed, ""))
     if effect.relative is not None and effect.relative_low is not None and effect.relative_high is not None:
         low, high = (percent(end, signed=True) for end in (effect.relative_low, effect.relative_high))
-        return f"{percent(effect.relative, signed=True)} ({percent(1 - effect.alpha)} interval {low} to {high})"
-    difference = number(effect.difference or 0.0, signed=True)
+        points = f", {say(effect.difference or 0.0)}{unit}" if say is _points else ""
+        return f"{percent(effect.relative, signed=True)}{points} ({_interval(effect, low, high)})"
+    difference = f"{say(effect.difference or 0.0)}{unit}"
     if effect.low is None or effect.high is None:
         return f"{difference} (no interval yet)"
-    low, high = (number(end, signed=True) for end in (effect.low, effect.high))
-    return f"{difference} a member ({percent(1 - effect.alpha)} interval {low} to {high})"
+    return f"{difference} ({_interval(effect, say(effect.low), say(effect.high))})"
+
+
+def _interval(effect: Effect, low: str, high: str) -> str:
+    held = ", valid at any look" if effect.method == "sequential" else ""
+    return f"{percent(1 - effect.alpha)} interval {low} to {high}{held}"
+
+
+def _signed(value: float) -> str:
+    return number(value, signed=True)
+
+
+def _points(share: float) -> str:
+    return number(share * 100, signed=True)
+
+
+_UNITS: Final[dict[MetricKind, tuple[Callable[[float], str], str]]] = {
+    "count": (_signed, " a member"),
+    "sum": (_signed, " a member"),
+    "conversion": (_points, " percentage points"),
+    "retention": (_points, " percentage points"),
+}
+"""How differences of each kind of metric are said; ratios and percentiles have no unit of ours."""
 
 
 def _arms(effect: Effect) -> str:
