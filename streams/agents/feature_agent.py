@@ -243,7 +243,13 @@ class FeatureAgent(FoldingAgent[_Held]):
         for event, genres, position in admitted:
             if fold_event(event, genres, position):
                 rows[position] = HistoryRow(
-                    event.member_id, position, event.event_time_ms, event.type, event.item_id, event.value
+                    event.member_id,
+                    position,
+                    event.event_time_ms,
+                    event.type,
+                    event.item_id,
+                    event.value,
+                    event.page_id,
                 )
                 _note_profile(held.profiles, event)
         first = admitted[0].position

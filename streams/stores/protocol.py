@@ -93,7 +93,8 @@ class StateStore(Protocol):
 
 
 class HistoryRow(msgspec.Struct, frozen=True, gc=False):
-    """One event in a member's durable history, identified by (member_id, position)."""
+    """One event in a member's durable history, identified by (member_id, position). page_id: of the served page that
+    it happened on, if it says so (rows of former code do not)."""
 
     member_id: str
     position: int
@@ -101,6 +102,7 @@ class HistoryRow(msgspec.Struct, frozen=True, gc=False):
     type: str
     item_id: str
     value: float | None = None
+    page_id: str | None = None
 
 
 class Profile(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import ctypes
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -42,10 +42,11 @@ class SqliteConnections:
     committed elsewhere relies on what it held. A file put in its place is used.
     """
 
-    def __init__(self, path: Path, schema: str, version: int, *, read_timeout_ms: int, write_timeout_ms: int) -> None:
+    def __init__(self, path: Path, schema: Sequence[str], *, read_timeout_ms: int, write_timeout_ms: int) -> None:
+        """schema: statements by version: those that make an empty file one of version 1, that one of version 2, …"""
         self._path = path
         self._schema = schema
-        self._version = version
+        self._version = len(schema)
         self._read_timeout_ms = read_timeout_ms
         self._write_timeout_ms = write_timeout_ms
         self._idle: deque[_Connected] = deque()
@@ -160,11 +161,12 @@ class SqliteConnections:
         connection.execute("PRAGMA secure_delete=FAST")  # what a member asks to be forgotten is overwritten
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        if _version_of(connection) == 0:
+        if _version_of(connection) < self._version:
             connection.execute("BEGIN IMMEDIATE")
-            if _version_of(connection) == 0:  # still so under the lock
-                for statement in self._schema.split(";"):
+            for statements in self._schema[_version_of(connection) :]:  # as it is under the lock
+                for statement in statements.split(";"):
                     connection.execute(statement)
+            if _version_of(connection) < self._version:
                 connection.execute(f"PRAGMA user_version={self._version:d}")
             connection.execute("COMMIT")
         found = _version_of(connection)

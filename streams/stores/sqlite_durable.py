@@ -19,7 +19,6 @@ from streams.stores.entries import check_entries, is_newer
 from streams.stores.protocol import POSITION_BYTES, HistoryRow, Profile, StateEntry, position_of, version_of
 from streams.stores.sqlite_connections import SqliteConnections
 
-SCHEMA_VERSION: Final = 1
 READ_TIMEOUT_MS: Final = 250
 """A read waits this long for a lock (SQLite needs one to recover its log): a homepage waits for it at worst."""
 
@@ -34,7 +33,7 @@ SCAN_CHUNK: Final = 500
 
 # A history row's identity is (member_id, position). A position names one record of the log, whose event time never
 # changes, so the clustered key below holds that identity without an index of its own, which would double an insert.
-_SCHEMA: Final = """
+_VERSION_1: Final = """
 CREATE TABLE states (
     kind TEXT NOT NULL,
     key BLOB NOT NULL,
@@ -60,6 +59,9 @@ CREATE TABLE profiles (
 ) WITHOUT ROWID;
 CREATE INDEX profiles_by_last_seen ON profiles (last_seen_ms)
 """
+_VERSION_2: Final = "ALTER TABLE history ADD COLUMN page_id TEXT"
+SCHEMA: Final = (_VERSION_1, _VERSION_2)
+"""A file of an earlier version is brought up to date when it is opened. A version is never changed once released."""
 
 _PUT: Final = """
 INSERT INTO states (kind, key, position, value) VALUES (?, ?, ?, ?)
@@ -69,12 +71,12 @@ WHERE excluded.position > position
 """
 
 _APPEND_HISTORY: Final = """
-INSERT INTO history (member_id, position, event_time_ms, type, item_id, value) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO history (member_id, position, event_time_ms, type, item_id, value, page_id) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
 
 _HISTORY: Final = """
-SELECT member_id, position, event_time_ms, type, item_id, value FROM history
+SELECT member_id, position, event_time_ms, type, item_id, value, page_id FROM history
 WHERE member_id = ? ORDER BY event_time_ms DESC, position DESC LIMIT ?
 """
 
@@ -102,8 +104,7 @@ class SqliteDurableStore:
     ) -> None:
         self._connections = SqliteConnections(
             path,
-            _SCHEMA,
-            SCHEMA_VERSION,
+            SCHEMA,
             read_timeout_ms=read_timeout_ms,
             write_timeout_ms=write_timeout_ms,
         )

@@ -22,11 +22,12 @@ _ROW_BYTES: Final = 110
 """Of a mutation, beside type and item id."""
 
 _APPEND: Final = """
-INSERT INTO {keyspace}.history (member_id, event_time_ms, position, type, item_id, value)
-VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?
+INSERT INTO {keyspace}.history (member_id, event_time_ms, position, type, item_id, value, page_id)
+VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?
 """
 _NEWEST: Final = """
-SELECT member_id, position, event_time_ms, type, item_id, value FROM {keyspace}.history WHERE member_id = ? LIMIT ?
+SELECT member_id, position, event_time_ms, type, item_id, value, page_id FROM {keyspace}.history
+WHERE member_id = ? LIMIT ?
 """
 _POSITIONS: Final = "SELECT position FROM {keyspace}.history WHERE member_id = ?"
 _FORGET: Final = "DELETE FROM {keyspace}.history USING TIMESTAMP ? WHERE member_id = ?"
@@ -70,7 +71,7 @@ class HistoryTable:
             return list(result)
 
     def _write_of(self, insert: Any, row: HistoryRow) -> Write:
-        value = UNSET_VALUE if row.value is None else row.value  # a null would be stored, as a deletion
-        values = (row.member_id, row.event_time_ms, row.position, row.type, row.item_id, value)
-        size = _ROW_BYTES + len(row.type) + len(row.item_id)
+        value, page_id = (UNSET_VALUE if one is None else one for one in (row.value, row.page_id))  # not a deletion
+        values = (row.member_id, row.event_time_ms, row.position, row.type, row.item_id, value, page_id)
+        size = _ROW_BYTES + len(row.type) + len(row.item_id) + len(row.page_id or "")
         return Write(insert, (*values, row.position, self._ttl_s), row.member_id, size)

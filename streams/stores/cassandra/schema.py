@@ -123,4 +123,5 @@ MIGRATIONS: Final = (
             _CLAIMS,
         ),
     ),
+    Migration(2, "the page of an event", ("ALTER TABLE {keyspace}.history ADD IF NOT EXISTS page_id text",)),
 )

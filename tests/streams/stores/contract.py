@@ -360,7 +360,7 @@ class DurableStoreContract(StateStoreContract):
 
     def test_rows_come_back_as_they_went_in(self, durable: DurableStore) -> None:
         rows = [
-            HistoryRow("é–日本", pack_position(3, 7), 4_102_444_799_999, "rate", "title\U0001f3ac", 4.5),
+            HistoryRow("é–日本", pack_position(3, 7), 4_102_444_799_999, "rate", "title\U0001f3ac", 4.5, "page"),
             HistoryRow("é–日本", 1, 0, "search", "", None),
         ]
         durable.append_history(rows)

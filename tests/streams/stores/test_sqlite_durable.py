@@ -13,9 +13,9 @@ import pytest
 
 from streams.errors import SlowDown, TryAgain
 from streams.stores import sqlite_connections
-from streams.stores.protocol import Profile
+from streams.stores.protocol import HistoryRow, Profile
 from streams.stores.sqlite_connections import MAX_IDLE
-from streams.stores.sqlite_durable import SCHEMA_VERSION, SqliteDurableStore
+from streams.stores.sqlite_durable import SCHEMA, SqliteDurableStore
 from tests.streams.stores.contract import DurableStoreContract
 from tests.streams.stores.engines import entry
 
@@ -168,11 +168,26 @@ def test_damaged_pages_are_an_answer(path: Path) -> None:
 def test_a_file_of_a_later_schema_is_refused(path: Path) -> None:
     _filled(path).close()
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    connection.execute(f"PRAGMA user_version={len(SCHEMA) + 1}")
     connection.close()
     store = _impatient(path)
-    with pytest.raises(TryAgain, match=f"reads {SCHEMA_VERSION}"):
+    with pytest.raises(TryAgain, match=f"reads {len(SCHEMA)}"):
         store.get("member", [b"a"])
+    store.close()
+
+
+def test_a_file_of_an_earlier_schema_is_brought_up_to_date_and_keeps_what_it_holds(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    for statement in SCHEMA[0].split(";"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO history VALUES ('m', 7, 5, 'play', 't', NULL)")
+    connection.execute("PRAGMA user_version=1")
+    connection.commit()
+    connection.close()
+    store = SqliteDurableStore(path)
+    later = HistoryRow("m", 6, 8, "play", "t", 1.0, "a page")
+    store.append_history([later])
+    assert store.history("m", 9) == [later, HistoryRow("m", 5, 7, "play", "t")]
     store.close()
 
 
