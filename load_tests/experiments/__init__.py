@@ -1,0 +1,1 @@
+"""What the statistics of experiments do in practice: on simulated tests by the ten thousand, and on real data."""
