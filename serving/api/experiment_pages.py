@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 from fastapi import APIRouter
 from starlette.responses import FileResponse
 
+from serving.api.dependencies import ServicesDep
 from serving.pages.page import RowKind
 from serving.pages.params import DEFAULT_PARAMS
 from serving.problems import NotFound
@@ -52,11 +53,17 @@ def experiment_page(experiment_id: str) -> FileResponse:
 
 
 @router.get("/static/experiments/vocabulary.json")
-def vocabulary() -> dict[str, Any]:
-    """Return what a form can offer: kinds of events and of rows, and the pages' parameters with their defaults."""
+def vocabulary(services: ServicesDep) -> dict[str, Any]:
+    """Return what a form can offer: kinds of events and of rows, the pages' parameters with their defaults, and the
+    models that serve by now."""
     params = {name: getattr(DEFAULT_PARAMS, name) for name in DEFAULT_PARAMS.__dataclass_fields__}
     numbers = {name: value for name, value in params.items() if type(value) in (int, float)}
-    return {"event_types": EVENT_TYPES, "row_kinds": get_args(RowKind), "page_params": numbers}
+    return {
+        "event_types": EVENT_TYPES,
+        "row_kinds": get_args(RowKind),
+        "page_params": numbers,
+        "models": sorted(services.models.models),
+    }
 
 
 @router.get("/static/experiments/{name}")

@@ -1,30 +1,28 @@
 // The form that writes a definition: checked by the server while it is written, with how long it would take.
 
-import { call, experimentPath, get, listExperiments, post, Problem } from "./api.js";
-import { ACTIONS, renameMetric } from "./draft_actions.js";
+import { call, experimentPath, get, listExperiments, post } from "./api.js";
+import { check, problemsOf, showCheck } from "./check_view.js";
 import { definitionOf, draftOf, newDraft } from "./definition.js";
-import { $, h, morphChildren, toast } from "./dom.js";
-import { normal, placeOf, put, showProblems, take } from "./fields.js";
+import { showDesign } from "./design_view.js";
+import { $, h, toast } from "./dom.js";
+import { ACTIONS, renameMetric } from "./draft_actions.js";
+import { idOf, placeOf, put, take } from "./fields.js";
 import { sectionsOf } from "./form_sections.js";
-import { count, percent, significant } from "./format.js";
-import { numbersOf, plotIn } from "./plot.js";
-import { drawPower } from "./power_by_duration.js";
 import { experimentOf } from "./shapes.js";
-import { askToSignIn, may, notice, startShell, whoReads } from "./shell.js";
+import { askToSignIn, notice, startShell, whoReads } from "./shell.js";
 
 const WAIT_MS = 400;
 
 const query = new URLSearchParams(location.search);
 const editing = query.get("edit");
 const form = $("definition");
-const plotPower = plotIn($("design-plot"), drawPower);
 let vocabulary = { event_types: [], row_kinds: [], page_params: {}, models: [], layers: [] };
 let draft = newDraft();
 let revision = null;
 let started = false;
 let timer = 0;
 let asked = 0;
-let touched = new Set();
+const touched = new Set();
 let tried = false;
 
 function render() {
@@ -66,6 +64,8 @@ function changed() {
   timer = setTimeout(consult, WAIT_MS);
 }
 
+const isShown = (field) => tried || touched.has(field);
+
 async function consult() {
   const number = ++asked;
   const definition = definitionOf(draft);
@@ -74,114 +74,8 @@ async function consult() {
     post("/v1/experiments/design", definition).catch((problem) => problem),
   ]);
   if (number !== asked) return;
-  showCheck(problems);
-  showDesign(design);
-}
-
-// All that is wrong with a definition, as [{field, fix}].
-async function check(definition) {
-  try {
-    return (await post("/v1/experiments/validate", definition)).errors;
-  } catch (problem) {
-    if (problem.status === 422) return problemsOf(problem);
-    return [{ field: "", fix: problem.message }];
-  }
-}
-
-const problemsOf = (problem) =>
-  problem.errors.length ? problem.errors : [{ field: problem.field, fix: problem.fix || problem.message }];
-
-// What has not been written yet is no mistake until one wants to save.
-function showCheck(problems) {
-  const shown = problems.filter(
-    ({ field }) =>
-      tried || touched.has(normal(field)) || ![...EMPTY].some((name) => normal(field) === name && !draft[name]),
-  );
-  const homeless = showProblems(
-    $("fields"),
-    shown.map((problem) => ({ ...problem, field: homeOf(problem.field) })),
-  );
-  const left = problems.length;
-  const lines = left
-    ? [
-        h("p", {}, left === 1 ? "One thing is missing or wrong:" : `${count(left)} things are missing or wrong:`),
-        h(
-          "ul",
-          { class: "problems" },
-          problems.map((problem) => problemLine(problem, homeless)),
-        ),
-      ]
-    : [h("p", { class: "good" }, "Everything is in order.")];
-  const saveable = !whoReads()
-    ? h("p", { class: "dim" }, "Saving needs an editor’s key: sign in above.")
-    : may("editor")
-      ? null
-      : h(
-          "p",
-          { class: "dim" },
-          `A ${whoReads().role}’s key cannot save: ask an editor, and send them the JSON below.`,
-        );
-  morphChildren($("check"), [...lines, saveable].filter(Boolean));
-}
-
-const EMPTY = new Set(["id", "hypothesis", "owner"]);
-
-// In the definition metrics are a list of those in use, and guardrails a list: in the form they stand elsewhere.
-function homeOf(field) {
-  const [first, index, ...rest] = normal(field).split(".");
-  if (first !== "metrics" || index === undefined) return field;
-  const name = definitionOf(draft).metrics[Number(index)]?.name;
-  const own = draft.custom.findIndex((metric) => metric.name === name);
-  return own < 0 ? "metrics" : ["custom", own, ...rest].join(".");
-}
-
-function problemLine({ field, fix }) {
-  const place = placeOf($("fields"), homeOf(field));
-  const name = nameOf(place) || normal(field).replaceAll(".", " ").replaceAll("_", " ");
-  const text = name ? `${name}: ${fix}` : fix;
-  return h(
-    "li",
-    {},
-    place
-      ? h("a", { href: `#${place.id}`, "data-to": place.dataset.problem }, text)
-      : h("span", { class: "warn" }, text),
-  );
-}
-
-// What the form calls a place, as `Treatment, model`.
-function nameOf(place) {
-  const label = place?.closest(".field")?.querySelector("label, .label")?.textContent ?? "";
-  const group = place?.closest(".variant")?.querySelector("h3")?.textContent ?? "";
-  return [group, label && group ? label.toLowerCase() : label].filter(Boolean).join(", ").trim();
-}
-
-function showDesign(design) {
-  if (design instanceof Problem) {
-    $("needs").textContent = "Not known yet";
-    $("design-note").textContent =
-      design.status === 422
-        ? "The plot appears once the definition is complete enough to reckon with."
-        : design.message;
-    return;
-  }
-  const shape = designOf(design);
-  $("needs").textContent = Number.isFinite(shape.days)
-    ? `Needs about ${count(Math.ceil(shape.days))} day${Math.ceil(shape.days) === 1 ? "" : "s"}`
-    : "Cannot find this effect in any sensible time";
-  $("design-note").textContent = shape.note;
-  if (!shape.points.length) return;
-  plotPower({ points: shape.points, power: draft.plan.power, days: shape.days });
-  morphChildren($("design-numbers"), [
-    numbersOf(
-      "Power by duration",
-      ["Days", "Power", "Members"],
-      shape.points.map(({ days, power, members }) => [significant(days), percent(power), count(members)]),
-    ),
-  ]);
-}
-
-function designOf(design) {
-  return { days: design.days, points: design.curve ?? [], note: design.sentence ?? "" };
+  showCheck(draft, problems, isShown);
+  showDesign(design, draft.plan);
 }
 
 form.addEventListener("input", (event) => {
@@ -225,7 +119,7 @@ form.addEventListener("click", (event) => {
   const to = event.target.closest("[data-to]");
   if (to) {
     event.preventDefault();
-    const field = document.getElementById(`f-${to.dataset.to.replaceAll(".", "-")}`);
+    const field = document.getElementById(idOf(to.dataset.to));
     field?.closest("details")?.setAttribute("open", "");
     (field ?? placeOf(form, to.dataset.to)).scrollIntoView({ block: "center" });
     field?.focus();
@@ -270,7 +164,7 @@ form.addEventListener("submit", async (event) => {
 // Shows all that is wrong, and goes to the first of it.
 async function refused(problem, definition) {
   const all = await check(definition);
-  showCheck(all.length ? all : problemsOf(problem));
+  showCheck(draft, all.length ? all : problemsOf(problem), isShown);
   $("check").querySelector("a")?.click();
 }
 

@@ -31,7 +31,7 @@ function variantFields(draft, index, { row_kinds: kinds }) {
     h(
       "header",
       {},
-      h("h3", {}, index === 0 ? "Control" : `Treatment ${draft.variants.length > 2 ? index : ""}`),
+      h("h3", {}, index === 0 ? "Control" : `Treatment${draft.variants.length > 2 ? ` ${index}` : ""}`),
       draft.variants.length > 2 && index ? remove("remove-variant", index, `variant ${index + 1}`) : null,
     ),
     h(
