@@ -15,6 +15,8 @@ has_java || missing="$missing java"
 has mvn || missing="$missing maven"
 has_postgres || missing="$missing postgresql"
 has promtool || missing="$missing prometheus"
+has node || missing="$missing nodejs"
+has npm || missing="$missing npm"
 [ -n "$missing" ] || exit 0
 
 has apt-get || { echo "This is no Debian machine; install by hand:$missing" >&2; exit 1; }

@@ -1,0 +1,64 @@
+"""What apps may say of exposures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from serving.experiments.allocation import Allocation
+from serving.experiments.app_exposures import MAX_AHEAD_MS, MAX_LATE_MS, AppExposure, evaluated_exposure, exposure_of
+from streams.errors import FixRequest
+from streams.experiments.definition import Patch
+from streams.impressions import Exposure
+from tests.serving.experiments.definitions import running
+
+NOW_MS = 10 * MAX_LATE_MS
+ALLOCATION = Allocation([running("exp", forced={"tess": "v1"}), running("new", started_at_ms=NOW_MS - 5)], Patch())
+
+
+def said(**fields: Any) -> AppExposure:
+    return AppExposure(**({"experiment": "exp", "variant": "v1", "member_id": "42"} | fields))
+
+
+def test_an_exposure_is_logged_as_the_app_says_it() -> None:
+    exposure = exposure_of(said(page_id="p1", country="nl", device="TV", exposed_at_ms=NOW_MS - 7), ALLOCATION, NOW_MS)
+    assert exposure == Exposure(
+        "exp", "v1", "42", "p1", NOW_MS - 7, first=True, country="NL", device="tv", source="app"
+    )
+    assert exposure_of(said(), ALLOCATION, NOW_MS).exposed_at_ms == NOW_MS
+
+
+def test_a_clock_that_is_ahead_says_now() -> None:
+    assert exposure_of(said(exposed_at_ms=NOW_MS + 1_000), ALLOCATION, NOW_MS).exposed_at_ms == NOW_MS
+
+
+def test_a_testers_is_marked() -> None:
+    assert exposure_of(said(member_id="tess"), ALLOCATION, NOW_MS).forced
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"experiment": "other"}, "experiment"),
+        ({"variant": "v9"}, "variant"),
+        ({"member_id": ""}, "member_id"),
+        ({"member_id": "a\nb"}, "member_id"),
+        ({"page_id": "x" * 65}, "page_id"),
+        ({"page_id": "a\x00"}, "page_id"),
+        ({"exposed_at_ms": NOW_MS - MAX_LATE_MS - 1}, "exposed_at_ms"),
+        ({"exposed_at_ms": NOW_MS + MAX_AHEAD_MS + 1}, "exposed_at_ms"),
+        ({"experiment": "new", "exposed_at_ms": NOW_MS - 6}, "exposed_at_ms"),
+        ({"country": "Holland"}, "country"),
+        ({"device": "a tv"}, "device"),
+    ],
+)
+def test_what_cannot_have_been_is_refused_by_field(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(FixRequest) as caught:
+        exposure_of(said(**fields), ALLOCATION, NOW_MS)
+    assert caught.value.field == field
+
+
+def test_an_evaluations_odd_country_or_device_is_left_out() -> None:
+    exposure = evaluated_exposure("exp", "v1", "42", {"country": "Holland", "device": "x" * 99}, 5, forced=False)
+    assert (exposure.country, exposure.device, exposure.source) == ("", "", "app")
