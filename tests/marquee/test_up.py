@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from marquee.state_folder import StateFolder
+from serving.experiments.key_files import read_key
 from streams.settings import Settings
 from tests.marquee.small_movielens import write_movielens
 from tests.marquee.test_cli import free_port
@@ -47,10 +48,10 @@ class Platform:
             assert time.monotonic() < deadline_s, self.said()
             time.sleep(0.1)
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str, key: str = "") -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"authorization": f"Bearer {key}"} if key else {})
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
             return answer
         finally:
@@ -93,6 +94,7 @@ def test_a_platform_sets_itself_up_survives_kills_and_starts_again(tmp_path: Pat
         assert "not all is well" not in up.said()
         home = up.get("/homepage?member_id=7")
         assert (home["served"]["step"], bool(home["rows"])) == ("fresh", True)
+        assert up.get("/v1/keys/mine", read_key(state / "keys" / "approver.key"))["role"] == "approver"
         up.wait_until_said(" pages computed")
         assert set(up.children()) == {"features", "sink", "serve"}
         _kill_and_see_it_come_back(up, "serve")
