@@ -1,6 +1,6 @@
 // The form that writes a definition: checked by the server while it is written, with how long it would take.
 
-import { call, experimentPath, get, listExperiments, post } from "./api.js";
+import { call, experimentPath, get, listExperiments, post, Problem } from "./api.js";
 import { check, problemsOf, showCheck } from "./check_view.js";
 import { definitionOf, draftOf, newDraft } from "./definition.js";
 import { showDesign } from "./design_view.js";
@@ -153,13 +153,22 @@ form.addEventListener("submit", async (event) => {
       : await post("/v1/experiments", definition);
     location.assign(`/experiments/${encodeURIComponent(experimentOf(saved).definition.id)}`);
   } catch (problem) {
-    if (problem.status === 422) await refused(problem, definition);
+    if (problem.status === 409 && problem.field === "revision") notice(overtaken());
+    else if ([409, 422].includes(problem.status)) await refused(problem, definition);
     else notice(problem);
   } finally {
     $("save").disabled = false;
   }
   return undefined;
 });
+
+// Somebody else has saved meanwhile: nothing is lost, and nothing of theirs is overwritten.
+function overtaken() {
+  return new Problem(409, {
+    detail: "Somebody changed this experiment while you were writing. Nothing of yours was saved.",
+    fix: "Copy your definition from the JSON on this page, open the experiment anew, and put in what is missing.",
+  });
+}
 
 // Shows all that is wrong, and goes to the first of it.
 async function refused(problem, definition) {

@@ -5,7 +5,13 @@ import { duration, significant, words } from "./format.js";
 const WEEK_S = 7 * 86_400;
 
 export const TEMPLATES = [
-  { name: "plays_per_member", kind: "count", measure: { types: ["play"] }, cap: 100, description: "How many titles a member starts" },
+  {
+    name: "plays_per_member",
+    kind: "count",
+    measure: { types: ["play"] },
+    cap: 100,
+    description: "How many titles a member starts",
+  },
   {
     name: "play_conversion_7d",
     kind: "conversion",

@@ -137,6 +137,42 @@ def test_a_started_experiment_is_edited_in_its_words_alone(open_page: Pages, api
     expect(page.locator("#hypothesis")).to_have_text("Better said")
 
 
+def test_an_edit_that_comes_second_overwrites_nothing(open_page: Pages, api: Api) -> None:
+    api.draft("edited-twice")
+    first, second = (open_page("/experiments/new?edit=edited-twice", "editor") for _ in range(2))
+    for page, words in ((first, "First words"), (second, "Second words")):
+        expect(page.get_by_label("Id", exact=True)).to_have_value("edited-twice")
+        page.get_by_label("Hypothesis").fill(words)
+    first.get_by_role("button", name="Save").click()
+    expect(first.locator("#hypothesis")).to_have_text("First words")
+    second.get_by_role("button", name="Save").click()
+    expect(second.locator("#notice")).to_contain_text("Nothing of yours was saved")
+    assert api.read("edited-twice")["definition"]["hypothesis"] == "First words"
+
+
+def test_an_id_that_is_taken_is_said_at_the_id(open_page: Pages, api: Api) -> None:
+    api.draft("taken")
+    page = open_page("/experiments/new?copy=taken", "editor")
+    page.get_by_label("Id", exact=True).fill("taken")
+    expect(page.locator("#check")).to_contain_text("in order")
+    page.get_by_role("button", name="Save as draft").click()
+    expect(page.locator("[data-problem=id]")).to_contain_text("already")
+
+
+def test_a_page_follows_what_happens_and_leaves_the_reader_where_they_are(open_page: Pages, api: Api) -> None:
+    api.draft("followed")
+    page = open_page("/experiments/followed", "editor")
+    summary = page.get_by_text("The definition as JSON")
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#definition pre")).to_be_visible()
+    api.act("followed", "start")
+    expect(page.locator("#status")).to_have_text("running")
+    expect(page.locator("#audit")).to_contain_text("start")
+    expect(page.locator("#definition pre")).to_be_visible()
+    expect(summary).to_be_focused()
+
+
 def test_what_an_owner_writes_stays_text(open_page: Pages, api: Api) -> None:
     variants = [{"key": "a", "weight": 0.5, "description": HOSTILE}, {"key": "b", "weight": 0.5, "value": HOSTILE}]
     api.draft("hostile", hypothesis=HOSTILE, owner=HOSTILE[:100], variants=variants, forced={"<b>x</b>": "a"})
