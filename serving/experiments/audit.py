@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from serving.experiments.roles import Actor
+from streams.errors import Corrupt
 from streams.experiments.tables import audit_table
 from streams.stores.sql import reading
 
@@ -49,7 +50,7 @@ def write_entry(
 
 
 def read_audit(engine: sa.Engine, experiment: str, *, after: int = 0, limit: int = 1_000) -> list[Entry]:
-    """Return an experiment's entries after the one numbered `after`, oldest first. Raises TryAgain."""
+    """Return an experiment's entries after the one numbered `after`, oldest first. Raises TryAgain, Corrupt."""
     where = sa.and_(audit_table.c.experiment == experiment, audit_table.c.n > after)
     with reading(engine) as connection:
         rows = connection.execute(sa.select(audit_table).where(where).order_by(audit_table.c.n).limit(limit)).all()
@@ -64,5 +65,8 @@ def newest_entry(connection: sa.Connection, experiment: str, action: str) -> Ent
 
 
 def _entry(row: sa.Row[Any]) -> Entry:
-    detail = msgspec.json.decode(row.detail, type=dict[str, Any])
+    try:
+        detail = msgspec.json.decode(row.detail, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"entry {row.n} of the audit trail cannot be read: {error}") from error
     return Entry(row.n, row.experiment, row.revision, row.at_ms, row.actor, row.role, row.action, detail)
