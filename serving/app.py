@@ -219,7 +219,7 @@ def open_services(settings: Settings) -> Services:
         requests=RequestMemo(Treatments(experiments)),
         clock_ms=wall_clock_ms,
         engines=engines,
-        problems=lambda: find_problems(engines, live, catalogue, models, impressions, exposures),
+        problems=lambda: find_problems(engines, live, catalogue, models, impressions, exposures, experiments),
     )
     return services
 

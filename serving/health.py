@@ -9,6 +9,7 @@ from typing import Final
 
 from serving.catalogue_holder import CatalogueHolder
 from serving.experiments.exposing import ExposureLog
+from serving.experiments.live import LiveExperiments
 from serving.homepage.impression_log import ImpressionLog
 from serving.models.holder import ModelHolder
 from streams.event_log.protocol import EventLog
@@ -72,6 +73,7 @@ def find_problems(
     models: ModelHolder,
     impressions: ImpressionLog,
     exposures: ExposureLog,
+    experiments: LiveExperiments,
 ) -> dict[str, str]:
     """Return what is away, by part, with the reason; empty when all is well. Blocks for as long as ANSWER_S."""
     found = engines.ask()
@@ -81,6 +83,7 @@ def find_problems(
         "model": (models.refusal or "none is registered") if models.current is None else None,
         "impressions": impressions.problem,
         "exposures": exposures.problem,
+        "experiments": experiments.problem,
     }
     return {part: problem for part, problem in found.items() if problem is not None}
 

@@ -70,5 +70,5 @@ class Services:
     clock_ms: Callable[[], int]
     engines: EngineProbe
     problems: Callable[[], dict[str, str]]
-    """What is away now, by part ("log", "hot", "durable", "catalogue", "model", "impressions"); empty when all is well.
-    Blocks for a second at most."""
+    """What is away now, by part ("log", "hot", "durable", "catalogue", "model", "impressions", "exposures",
+    "experiments"); empty when all is well. Blocks for a second at most."""

@@ -37,7 +37,8 @@ class Impression(msgspec.Struct, frozen=True, gc=False):
     repeats: the page ids and times of further repeats within the same moment, which differ in nothing else and so need
     no messages of their own; see `showings_of`.
     state: the member's packed feature state as read (base64 in JSON), so that the page can be recomputed exactly;
-    title_snapshot: content address of the live title features used; step: the ladder step; request: what was asked.
+    title_snapshot: content address of the live title features used; step: the ladder step; request: what was asked, and
+    in `params` in what the page's parameters differed from the defaults (JSON), which `page_version` is the digest of.
     """
 
     page_id: str

@@ -255,7 +255,8 @@ async def test_assignments_outlive_the_database_and_a_restart_without_it(tmp_pat
         for path in tmp_path.glob("marquee.db*"):
             shutil.move(path, path.with_name(path.name + ".away"))
         (tmp_path / "marquee.db").write_bytes(b"no database" * 1_000)
-        await asyncio.sleep(1.5)
+        await until(lambda: platform.services.experiments.problem is not None)
+        assert "experiments" in platform.services.problems()
         assert variants == {member: (await platform.homepage(member))["served"]["variants"] for member in MEMBERS}
     async with running_platform(tmp_path, prepared=False) as platform:
         assert variants == {member: (await platform.homepage(member))["served"]["variants"] for member in MEMBERS}

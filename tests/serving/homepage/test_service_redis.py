@@ -14,8 +14,10 @@ import pytest
 from serving.homepage import page_maker
 from serving.pages.builder import build_page
 from serving.pages.page import Page
+from streams.experiments.definition import Patch
 from streams.forget import forget_member
 from tests.engines import RedisServer
+from tests.serving.experiments.running import experiment, write_experiment
 from tests.serving.homepage.test_service import titles_of, until
 from tests.serving.platform import Platform, running_platform
 
@@ -100,6 +102,25 @@ async def test_a_page_made_by_one_process_is_served_by_the_next_and_names_its_fi
         assert replayed["origin_page_id"] == first["served"]["page_id"]
         assert replayed["recomputed"]["equal"]
         assert (await other.homepage(device="tv"))["served"]["cache"] == "miss"
+
+
+async def test_a_page_is_shared_for_its_variants_alone(redis: RedisServer, tmp_path: Path, built: list[str]) -> None:
+    patch = Patch(params={"row_size": 6.0}, page_ttl_s=300.0)
+    async with platform_on(redis, tmp_path) as platform:
+        write_experiment(platform.services.sql, experiment(patch, forced={"ann": "b"}))
+        await until(lambda: bool(platform.services.experiments.current.experiments))
+        first = await platform.homepage()
+        await is_shared(platform, name=b"\x1f\x1fexp=b")
+    async with platform_on(redis, tmp_path, prepared=False) as other:
+        again = await other.homepage()
+        assert (again["served"]["cache"], again["served"]["variants"]) == ("hit", {"exp": "b"})
+        assert (again["rows"], built) == (first["rows"], ["ann"])
+        assert (await other.client.get(f"/v1/pages/{again['served']['page_id']}")).json()["recomputed"]["equal"]
+        write_experiment(other.services.sql, experiment(patch, forced={"ann": "a"}, revision=2))
+        await until(lambda: other.services.experiments.current.experiments["exp"].revision == 2)
+        control = await other.homepage()
+        assert (control["served"]["cache"], control["served"]["variants"]) == ("miss", {"exp": "a"})
+        assert control["rows"] != first["rows"]
 
 
 async def test_an_event_folded_anywhere_supersedes_the_page_in_memory_and_the_shared_one(
