@@ -47,6 +47,16 @@ FLAGS_EVALUATED = Counter("marquee_flags_evaluated_total", "Variants that apps a
 ALLOCATIONS = Counter(
     "marquee_allocations_total", "Requests for a homepage whose member was given variants; repeats are remembered."
 )
+EXPERIMENTS_WATCHED = Gauge("marquee_experiments_watched", "Experiments that run or wait for a decision, as watched.")
+EXPERIMENT_MEMBERS = Gauge("marquee_experiment_members", "Members whose outcomes are compared.", ["experiment"])
+EXPERIMENT_SRM = Gauge(
+    "marquee_experiment_srm", "1 while members do not come to the arms in the declared shares.", ["experiment"]
+)
+EXPERIMENT_LOOKED_SECONDS = Gauge(
+    "marquee_experiment_looked_timestamp_seconds", "When the watcher last looked at an experiment.", ["experiment"]
+)
+WATCHER_TICK_SECONDS = Gauge("marquee_watcher_tick_timestamp_seconds", "When the watcher last saw to all experiments.")
+WATCHER_ERRORS = Counter("marquee_watcher_errors_total", "Errors that the watcher met, by what they are.", ["error"])
 EXPOSURES_APPENDED = Counter("marquee_exposures_appended_total", "Exposures appended to the log.")
 EXPOSURES_SPOOLED = Counter("marquee_exposures_spooled_total", "Exposures put in the spool while the log was away.")
 EXPOSURES_DROPPED = Counter("marquee_exposures_dropped_total", "Exposures beyond the bounds of queue and spool.")

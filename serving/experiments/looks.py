@@ -106,7 +106,7 @@ def outdated(times_ms: Iterable[int], kept: Collection[int], now_ms: int) -> lis
     times_ms: in order. The grid is fixed in time, so that looks dropped now or later leave the same ones.
     """
     times = list(times_ms)
-    dropped, taken = [], set()
+    dropped, taken = list[int](), set[tuple[int, int]]()
     for at_ms in times[:-1]:
         place = _place(at_ms, now_ms)
         if place in taken and at_ms not in kept:
