@@ -28,7 +28,9 @@ from streams.experiments.definition import Definition, Experiment, Status, Verdi
 
 router = APIRouter(tags=["experiments"])
 
-MAX_BODY_BYTES: Final = 1 << 20
+MAX_BODY_BYTES: Final = 256 << 10
+"""A hundred times a usual definition; every serving process reads all that run."""
+
 MAX_ID: Final = 64
 _REVISION: Final = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
 _chance: Final = random.SystemRandom()

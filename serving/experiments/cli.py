@@ -98,7 +98,7 @@ def list_all(
 
     client, after, found = _client(context), None, list[dict[str, Any]]()
     while True:
-        page = client.get(status=status, after=after, limit=500)
+        page = client.get(status=status, after=after, limit=200)
         found += page["experiments"]
         if (after := page["next"]) is None:
             break
