@@ -9,13 +9,15 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from load_tests.experiments import growing
 from load_tests.experiments.populations import REAL, Floats, populations
-from load_tests.experiments.simulate import RATIOS, Case, simulate
+from load_tests.experiments.simulate import GROWING, RATIOS, Case, simulate
 from load_tests.experiments.trials import Setting
 from streams.experiments.definition import Plan
 
 METHODS: Final = ("sequential", "sequential, CUPED", "guardrail", "group sequential", "fixed, once", "fixed, peeked")
-HELD: Final = ("sequential", "sequential, CUPED", "guardrail", "group sequential")
+GROWN: Final = ("sequential, growing", "sequential, growing, tenfold")
+HELD: Final = ("sequential", "sequential, CUPED", "guardrail", "group sequential", "sample ratio", *GROWN)
 """The methods that promise alpha however often one looks."""
 UNEQUAL: Final = ("normal", "Bernoulli 1 %", "lognormal")
 """Distributions that are measured with a treatment of a tenth of the members, too: the harder case."""
@@ -36,9 +38,15 @@ class Rate(msgspec.Struct, frozen=True):
         return self.found / self.simulations
 
     @property
-    def holds(self) -> bool:
-        """Whether it is alpha at most, one standard error allowed."""
-        return self.rate <= self.alpha + math.sqrt(self.alpha * (1.0 - self.alpha) / self.simulations)
+    def errors_above(self) -> float:
+        """How many standard errors it lies above alpha."""
+        return (self.rate - self.alpha) / math.sqrt(self.alpha * (1.0 - self.alpha) / self.simulations)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a method that promises alpha keeps to it, as far as chance allows to tell: what spends all of alpha
+        lies more than one standard error above it in a sixth of all rows, more than three in none of a hundred."""
+        return self.method not in HELD or self.errors_above <= 3.0
 
 
 def cases(plan: Plan, real: bool) -> list[Case]:
@@ -46,7 +54,8 @@ def cases(plan: Plan, real: bool) -> list[Case]:
     names = [*populations(), *([REAL] if real else [])]
     equal = [Case(name, Setting(plan=plan)) for name in names]
     unequal = [Case(name, Setting(plan=plan, share=0.1)) for name in UNEQUAL]
-    return [*equal, *unequal, Case(RATIOS, Setting(plan=plan)), Case(RATIOS, Setting(plan=plan, share=0.1))]
+    sizes = [Case(RATIOS, Setting(plan=plan)), Case(RATIOS, Setting(plan=plan, share=0.1))]
+    return [*equal, *unequal, *sizes, Case(GROWING, Setting(plan=plan))]
 
 
 def measure(
@@ -65,10 +74,19 @@ def measure(
     looks = (setting.members - setting.plan.min_members) // setting.batch + 1
     console.print(_table(rates, simulations, alpha, setting, looks))
     console.print(_ratio_table(rates, alpha, setting))
-    broken = [rate for rate in rates if rate.method in (*HELD, "sample ratio") and not rate.holds]
-    verdict = "[red]" + "; ".join(f"{rate.case}, {rate.method}: {rate.rate:.2%}" for rate in broken)
-    held = "every method that promises it keeps to alpha, one standard error allowed, in every row"
-    console.print(f"above alpha: {verdict}" if broken else held)
+    grown = [rate for rate in rates if rate.method in GROWN]
+    console.print(
+        f"Numbers that grow after everybody has come, {growing.LOOKS} looks, one an hour: sequential {_shown(grown[0])} with "
+        f"as many members as it is tuned for, {_shown(grown[1])} with ten times as many"
+    )
+    above = [rate for rate in rates if rate.method in HELD and rate.errors_above > 1.0]
+    for rate in above:
+        console.print(
+            f"{rate.case}, {rate.method}: {rate.rate:.2%}, {rate.errors_above:.1f} standard errors above alpha: "
+            + ("as chance has it with a method that spends all of alpha" if rate.is_kept else "[red]it is not kept")
+        )
+    if not above:
+        console.print("Every method that promises alpha keeps to it, one standard error allowed, in every row.")
     return rates
 
 
@@ -83,7 +101,7 @@ def _table(rates: list[Rate], simulations: int, alpha: float, setting: Setting, 
     for method in METHODS:
         table.add_column(method, justify="right")
     found = {(rate.case, rate.method): rate for rate in rates}
-    for case in dict.fromkeys(rate.case for rate in rates if not rate.case.startswith(RATIOS)):
+    for case in dict.fromkeys(rate.case for rate in rates if not rate.case.startswith((RATIOS, GROWING))):
         table.add_row(case, *(_shown(found.get((case, method))) for method in METHODS))
     return table
 
@@ -107,5 +125,5 @@ def _ratio_table(rates: list[Rate], alpha: float, setting: Setting) -> Table:
 def _shown(rate: Rate | None) -> str:
     if rate is None:
         return ""
-    colour = "green" if rate.holds else "red"
+    colour = "green" if rate.errors_above <= 1.0 else "yellow" if rate.errors_above <= 3.0 else "red"
     return f"[{colour}]{rate.rate:.2%}[/]"

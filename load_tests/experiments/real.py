@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ class Split:
 
     source: str
     numbers: dict[str, tuple[Floats, Floats]]
+    is_real: bool = True
 
     @property
     def members(self) -> int:
@@ -40,7 +41,10 @@ def splits() -> list[Split]:
         found.append(split(read_kuairand(DATA / "kuairand-pure"), "KuaiRand-Pure"))
     if (DATA / "ml-latest-small").is_dir():
         found.append(split(read_movielens(DATA / "ml-latest-small"), "MovieLens ml-latest-small"))
-    return found or [split(generate_dataset(members=5_000, events=200_000), "generated (no data set is there)")]
+    if found:
+        return found
+    generated = split(generate_dataset(members=5_000, events=200_000), "generated (no data set is there)")
+    return [replace(generated, is_real=False)]
 
 
 _NUMBERS: Final[dict[str, Callable[[Event], float]]] = {

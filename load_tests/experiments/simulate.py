@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
-from load_tests.experiments import ratios
+from load_tests.experiments import growing, ratios
 from load_tests.experiments.populations import Floats, populations
 from load_tests.experiments.trials import Setting, run
 
@@ -21,11 +21,13 @@ CHUNK: Final = 250
 """Simulations of one task: each has its own seed, so that results do not depend on how many processes there are."""
 RATIOS: Final = "members by arm"
 """Of the test for sample ratio mismatch: who the members are does not matter."""
+GROWING: Final = "numbers that grow"
+"""Of members who have all come (see `growing`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A setting of one population, or of RATIOS."""
+    """A setting of one population, or of RATIOS or GROWING."""
 
     population: str
     setting: Setting
@@ -60,6 +62,8 @@ def simulate(
 def run_case(case: Case, real: tuple[Floats, Floats] | None, simulations: int, seed: tuple[int, ...]) -> Counter[str]:
     """Return the counts of one task."""
     source = np.random.SeedSequence(seed)
+    if case.population == GROWING:
+        return growing.run(case.setting, simulations, source)
     if case.population == RATIOS:
         return ratios.run(case.setting, simulations, source)
     return run(case.setting, populations(real)[case.population], simulations, source)
