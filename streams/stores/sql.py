@@ -74,8 +74,10 @@ def _using(engine: sa.Engine) -> Iterator[None]:
 
 
 def insert_new(engine: sa.Engine, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
-    """Return an INSERT that leaves rows as they are whose primary key is there."""
-    return _insert(engine, table).on_conflict_do_nothing(index_elements=list(table.primary_key))
+    """Return an INSERT that leaves rows as they are whose primary key is there; the result's `rowcount` says how many
+    were new (psycopg counts none unless it is told to)."""
+    insert = _insert(engine, table).on_conflict_do_nothing(index_elements=list(table.primary_key))
+    return insert.execution_options(preserve_rowcount=True)
 
 
 def upsert(engine: sa.Engine, table: sa.Table) -> postgresql.Insert | sqlite.Insert:

@@ -26,9 +26,10 @@ def rows(engine: sa.Engine) -> list[bytes]:
 
 
 def test_a_row_is_inserted_once_and_replaced_where_that_is_asked_for(sql_engine: sa.Engine) -> None:
-    for progress in (b"one", b"two"):
+    for progress, new in ((b"one", 1), (b"two", 0)):
         with writing(sql_engine) as connection:
-            connection.execute(insert_new(sql_engine, replays_table), ROW | {"progress": progress})
+            done = connection.execute(insert_new(sql_engine, replays_table), ROW | {"progress": progress})
+            assert done.rowcount == new
     assert rows(sql_engine) == [b"one"]
     with writing(sql_engine) as connection:
         connection.execute(upsert(sql_engine, replays_table), ROW | {"progress": b"three"})
