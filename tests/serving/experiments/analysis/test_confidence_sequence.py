@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from serving.experiments.analysis.comparison import compare
 from serving.experiments.analysis.confidence_sequence import (
+    GROWTH,
     information,
     multiplier,
     one_sided_multiplier,
@@ -37,11 +38,12 @@ def test_p_values_are_one_over_the_mixture_of_likelihood_ratios(z: float, tau: f
 
     both = quad(ratio, -40, 40, points=[0], limit=200)[0]
     above = 2 * quad(ratio, 0, 40, limit=200)[0]
-    assert p_value(z, tau) == pytest.approx(min(1.0, 1 / both), rel=1e-6)
+    least = min(_mixture(z / GROWTH, float(other)) for other in np.geomspace(1e-3, 1e3, 5_000))
+    assert p_value(z, tau) == pytest.approx(min(1.0, max(1 / both, least)), rel=1e-4)
     one_sided = float(one_sided_p_value(z, tau))
     assert min(1.0, 1 / above) <= one_sided + 1e-12
     if z >= 2.0:
-        assert one_sided <= 1.3 / above, "conservative, but little"
+        assert one_sided <= max(1.3 / above, least), "conservative, but little"
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.001])
@@ -57,9 +59,10 @@ def test_multipliers_are_where_the_p_value_is_alpha(alpha: float) -> None:
 def test_the_interval_is_narrowest_where_it_is_tuned_for() -> None:
     """The width at the tuned time, as a function of the tuning."""
     for alpha in (0.05, 0.01):
-        best = minimize_scalar(lambda tau, a=alpha: float(multiplier(tau, a)), bounds=(1, 50), method="bounded").x
-        assert information(700, 700, alpha) == pytest.approx(best, rel=1e-4)
-    assert multiplier(information(700, 700, 0.05), 0.05) == pytest.approx(3.03, abs=0.01)
+        found = minimize_scalar(lambda tau, a=alpha: _mixture_multiplier(tau, a), bounds=(1, 50), method="bounded")
+        assert information(700, 700, alpha) == pytest.approx(found.x, rel=1e-4)
+        assert multiplier(information(700, 700, alpha), alpha) == pytest.approx(GROWTH * found.fun, rel=1e-9)
+        assert multiplier(1e4, alpha) == pytest.approx(_mixture_multiplier(1e4, alpha), rel=1e-9)
 
 
 def test_interval_and_p_value_agree_and_are_wider_than_at_a_fixed_horizon() -> None:
@@ -113,6 +116,26 @@ def test_same_arms_under_continuous_looking_find_nothing_more_often_than_alpha()
             wrong[method] += any_look
     assert wrong["sequential"] <= 3
     assert wrong["welch"] >= 12
+
+
+def test_numbers_that_grow_after_all_members_came_find_nothing_more_often_than_alpha() -> None:
+    """The mixture's time stands still, and 28 days of looks go on: 10,000 members an arm, half a play a day each."""
+    rng = np.random.default_rng(4)
+    plays = [rng.poisson(10_000 * 0.5 / 24, (800, 28 * 24)).cumsum(axis=1) / 10_000 for _ in range(2)]
+    z = (plays[1] - plays[0]) / np.sqrt((plays[0] + plays[1]) / 10_000)
+    tau = information(20_000, 20_000, 0.05)
+    wrong = (p_value(z, tau) <= 0.05).any(axis=1).mean()
+    assert 0.0 < wrong <= 0.04
+    assert (np.abs(z) >= _mixture_multiplier(tau, 0.05)).any(axis=1).mean() > 1.25 * wrong
+
+
+def _mixture(z: float, tau: float) -> float:
+    """Return one over the mixture, in closed form."""
+    return math.sqrt(1 + tau) * math.exp(-z * z * tau / (2 * (1 + tau)))
+
+
+def _mixture_multiplier(tau: float, alpha: float) -> float:
+    return math.sqrt((1 + 1 / tau) * math.log((1 + tau) / alpha**2))
 
 
 def _counts(n: int, ones: int) -> Moments:

@@ -47,7 +47,7 @@ def test_bounds_and_p_values_say_the_same() -> None:
     verdicts = set()
     for seed in range(30):
         for direction in ("increase", "decrease"):
-            harm = _harm(0.04 - seed / 250, direction, 0.02, n=300, seed=seed)
+            harm = _harm(0.08 - seed / 180, direction, 0.02, n=300, seed=seed)
             assert harm.at_least is not None
             assert harm.at_most is not None
             assert harm.harmful == (harm.at_least >= 0.02)
