@@ -95,6 +95,10 @@ FORWARDED: Final = Counter(
     "marquee_forwarded_records", "Records found in a partition that is not their key's, and appended to it.", ["topic"]
 )
 
+EXPERIMENT_OUTCOMES: Final = Counter(
+    "marquee_experiment_outcomes", "Outcomes derived: of members in experiments, each time that more is known of them."
+)
+
 # Dead letters
 
 DEAD_LETTERED: Final = Counter("marquee_dead_letters", "Messages put aside, by topic and reason.", ["topic", "reason"])

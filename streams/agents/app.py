@@ -29,13 +29,14 @@ RETENTION_INTERVAL_S: Final = 10.0
 
 
 def agents(
-    names: Annotated[list[str], typer.Argument(help="features, sink, or both.", show_default=False)],
+    names: Annotated[list[str], typer.Argument(help="features, sink, experiments: one or more.", show_default=False)],
     metrics_port: Annotated[
         int | None,
         typer.Option(help="Serve /metrics and /readyz on this port [address: MARQUEE_HOST].", show_default=False),
     ] = None,
 ) -> None:
-    """Run agents until SIGTERM or Ctrl-C: features folds events into states, sink writes the warehouse."""
+    """Run agents until SIGTERM or Ctrl-C: features folds events into states, sink writes the warehouse, experiments
+    counts what members do who were exposed."""
     main(names, load_settings(), metrics_port)
 
 

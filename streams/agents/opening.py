@@ -9,6 +9,7 @@ from typing import Final
 
 from streams.agents.catalogue_source import CatalogueSource
 from streams.agents.dead_letters import DeadLetters
+from streams.agents.experiment_agent import ExperimentAgent
 from streams.agents.feature_agent import FeatureAgent
 from streams.agents.generation import follow_generation
 from streams.agents.protocol import Agent
@@ -23,7 +24,8 @@ from streams.stores.sql import open_sql
 
 FEATURES: Final = "features"
 SINK: Final = "sink"
-NAMES: Final = (FEATURES, SINK)
+EXPERIMENTS: Final = "experiments"
+NAMES: Final = (FEATURES, SINK, EXPERIMENTS)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -40,6 +42,8 @@ def open_agents(names: Sequence[str], settings: Settings, log: EventLog, stack: 
         chosen += _feature_agents(settings, log, stack)
     if SINK in names:
         chosen.append(open_sink(settings, log))
+    if EXPERIMENTS in names:
+        chosen.append(_experiment_agent(settings, log, stack))
     return chosen
 
 
@@ -70,6 +74,13 @@ def _feature_agents(settings: Settings, log: EventLog, stack: contextlib.ExitSta
             executor=_executor("shown", settings, stack),
         ),
     ]
+
+
+def _experiment_agent(settings: Settings, log: EventLog, stack: contextlib.ExitStack) -> ExperimentAgent:
+    engine, durable = open_sql(settings), open_metered_durable(settings)
+    stack.callback(engine.dispose)
+    stack.callback(durable.close)
+    return ExperimentAgent(engine, durable, log, DeadLetters(log))
 
 
 def _executor(agent: str, settings: Settings, stack: contextlib.ExitStack) -> Executor | None:

@@ -18,8 +18,9 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("value", sa.Text, nullable=False),
         sa.Column("updated_at_ms", sa.BigInteger, nullable=False),
+        if_not_exists=True,
     )
-    op.create_index("ix_experiments_status", "experiments", ["status"])
+    op.create_index("ix_experiments_status", "experiments", ["status"], if_not_exists=True)
     op.create_table(
         "experiment_audit",
         sa.Column("n", sa.Integer, primary_key=True, autoincrement=True),
@@ -30,13 +31,15 @@ def upgrade() -> None:
         sa.Column("role", sa.String(16), nullable=False),
         sa.Column("action", sa.String(32), nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
+        if_not_exists=True,
     )
-    op.create_index("ix_experiment_audit_experiment", "experiment_audit", ["experiment"])
+    op.create_index("ix_experiment_audit_experiment", "experiment_audit", ["experiment"], if_not_exists=True)
     op.create_table(
         "experiment_looks",
         sa.Column("experiment", sa.String(64), primary_key=True),
         sa.Column("at_ms", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("value", sa.Text, nullable=False),
+        if_not_exists=True,
     )
     op.create_table(
         "experiment_members",
@@ -44,8 +47,9 @@ def upgrade() -> None:
         sa.Column("member_id", sa.String(128), primary_key=True),
         sa.Column("partition", sa.Integer, nullable=False),
         sa.Column("value", sa.Text, nullable=False),
+        if_not_exists=True,
     )
-    op.create_index("ix_experiment_members_member_id", "experiment_members", ["member_id"])
+    op.create_index("ix_experiment_members_member_id", "experiment_members", ["member_id"], if_not_exists=True)
     op.create_table(
         "experiment_aggregates",
         sa.Column("experiment", sa.String(64), primary_key=True),
@@ -55,6 +59,7 @@ def upgrade() -> None:
         sa.Column("stratum", sa.String(16), primary_key=True),
         sa.Column("segment", sa.String(192), primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
+        if_not_exists=True,
     )
     op.create_table(
         "experiment_positions",
@@ -62,12 +67,14 @@ def upgrade() -> None:
         sa.Column("topic", sa.String(128), primary_key=True),
         sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("position", sa.BigInteger, nullable=False),
+        if_not_exists=True,
     )
     op.create_table(
         "serving_defaults",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("value", sa.Text, nullable=False),
+        if_not_exists=True,
     )
     op.create_table(
         "api_keys",
@@ -76,4 +83,5 @@ def upgrade() -> None:
         sa.Column("role", sa.String(16), nullable=False),
         sa.Column("created_at_ms", sa.BigInteger, nullable=False),
         sa.Column("revoked_at_ms", sa.BigInteger),
+        if_not_exists=True,
     )

@@ -1,0 +1,282 @@
+"""The experiment agent: counts what members do who were exposed, into aggregates, once in effect.
+
+Events are only notices: outcomes are taken from the members' durable history, where each event stands once, so a record
+of `member-events` is taken in after the feature agent has stored it (docs/adr/0014). Members, aggregates and the
+position are written in one SQL transaction: what a crash cuts off was not counted, and an owner who was overtaken is
+fenced by the position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import sqlalchemy as sa
+
+from streams import metrics
+from streams.agents.dead_letters import Rejected
+from streams.agents.feature_agent import GROUP as FEATURES
+from streams.agents.folded_marks import FoldedMarks, offset_after
+from streams.agents.folding_agent import DeadLetterSink
+from streams.agents.protocol import NotYet
+from streams.errors import Undeliverable
+from streams.event_log.epochs import GrowingLog
+from streams.event_log.protocol import Batch, Record, TopicPartition
+from streams.experiments.aggregates import Counted
+from streams.experiments.definition import Experiment
+from streams.experiments.following import FollowedExperiments, is_counted
+from streams.experiments.merging import counted_of, first_of, history_from_ms
+from streams.experiments.outcome_store import Counting, MemberRow, OutcomeStore
+from streams.experiments.outcomes import HISTORY_ROWS, FirstExposure
+from streams.impressions import Exposure, decode_exposure
+from streams.positions import NOTHING, pack_position, unpack_position
+from streams.stores.generations import GenerationalDurableStore, Names, names_for_agent, read_generations
+from streams.stores.protocol import DurableStore, HistoryRow
+from streams.topics import EXPOSURES, MEMBER_EVENTS
+
+GROUP: Final = "experiments"
+
+MEMBERS_AT_ONCE: Final = 200
+"""Members of one transaction: a tenth of a second, in which nobody else writes to an embedded database."""
+
+NOTED_MS: Final = 1_000
+"""How often it is noted how far partitions were read in which nothing was to be counted."""
+
+FEW_ROWS: Final = 256
+MORE: Final = 6
+"""A member's newest rows are read first, then so many times as many, until they reach far enough back."""
+
+WAIT_S: Final = 0.1
+
+
+@dataclass
+class _Held:
+    """How far a partition was taken in, and how far that is noted in the database."""
+
+    taken: int
+    counted: int
+
+
+class _Notice(msgspec.Struct):
+    member_id: str
+    event_time_ms: int = 0
+
+
+_notice: Final = msgspec.json.Decoder(_Notice)
+
+Seen = dict[str, dict[str, list[FirstExposure]]]
+"""Exposures by member and experiment; a member of whom there was only an event has none."""
+
+
+class ExperimentAgent:
+    """An Agent over `exposures` and `member-events`.
+
+    durable: where the feature agent writes histories, of whatever generation. log: the one that is read.
+    """
+
+    name = GROUP
+    topics: Sequence[str] = (EXPOSURES, MEMBER_EVENTS)
+
+    def __init__(self, engine: sa.Engine, durable: DurableStore, log: GrowingLog, dead_letters: DeadLetterSink) -> None:
+        self._store = OutcomeStore(engine, GROUP)
+        self._followed = FollowedExperiments(engine)
+        self._durable = durable
+        self._log = log
+        self._dead_letters = dead_letters
+        self._held: dict[TopicPartition, _Held] = {}
+        self._marks: dict[int, FoldedMarks] = {}
+        """The feature agent's, by the generation that serves."""
+        self._settled: set[str] = set()
+        self._noted_ms = 0
+
+    def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Take over partitions, each from where the database says that it is counted."""
+        begins: dict[TopicPartition, int] = {}
+        for place in partitions:
+            position = self._store.position(place)
+            self._held[place] = _Held(position, position)
+            begins[place] = offset_after(position, self._log.epochs(place.topic), place.partition)
+        return begins
+
+    def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        """Drop what is held for partitions that others own now."""
+        for place in partitions:
+            self._held.pop(place, None)
+
+    def process(self, batch: Batch) -> None:
+        """Count what a batch tells of members. Raises NotYet for events that the feature agent has not stored yet."""
+        place = TopicPartition(batch.topic, batch.partition)
+        if place not in self._held:
+            self.assigned([place])
+        experiments = self._followed.refresh()
+        self._settle_those_that_ended(experiments)
+        counted = {name: experiment for name, experiment in experiments.items() if is_counted(experiment)}
+        stored_to = self._stored_to(place) if batch.topic == MEMBER_EVENTS else None
+        held = self._held[place]
+        due = [record for record in batch.records if pack_position(batch.epoch, record.offset) > held.taken]
+        ready = [record for record in due if stored_to is None or record.offset < stored_to]
+        for records in _slices(ready, MEMBERS_AT_ONCE):
+            self._take(place, batch.epoch, records, counted)
+        if len(ready) < len(due):
+            raise NotYet(f"events of {place.topic}/{place.partition} are not in the members' history yet", WAIT_S)
+
+    def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:
+        """Note, now and then, how far partitions were read; return the next offset of each that is counted."""
+        if now_ms - self._noted_ms >= NOTED_MS:
+            self._note()
+            self._noted_ms = now_ms
+        return {
+            place: unpack_position(held.counted)[1] + 1 for place, held in self._held.items() if held.counted != NOTHING
+        }
+
+    def close(self) -> None:
+        """Note how far partitions were read."""
+        self._note()
+
+    def _note(self) -> None:
+        behind = {place: held for place, held in self._held.items() if held.taken != held.counted}
+        if not behind:
+            return
+        with self._store.counting() as counting:
+            for place, held in sorted(behind.items()):
+                counting.advance(place, held.counted, held.taken)
+        for held in behind.values():
+            held.counted = held.taken
+
+    def _take(
+        self, place: TopicPartition, epoch: int, records: Sequence[Record], experiments: Mapping[str, Experiment]
+    ) -> None:
+        """Count some records; where no experiment could be concerned, that they were read is noted later."""
+        held, position = self._held[place], pack_position(epoch, records[-1].offset)
+        seen, newest_ms = self._read(place, epoch, records, experiments)
+        if seen and experiments:
+            with self._store.counting() as counting:
+                self._count(counting, place, seen, experiments)
+                counting.advance(place, held.counted, position)
+                counting.note_newest(place.partition, newest_ms)
+            held.counted = position
+        held.taken = position
+
+    def _read(
+        self, place: TopicPartition, epoch: int, records: Sequence[Record], experiments: Mapping[str, Experiment]
+    ) -> tuple[Seen, int]:
+        """Return whom records are about, and the newest time in them."""
+        if place.topic == MEMBER_EVENTS:
+            notices = list(_notices(records))
+            return {notice.member_id: {} for notice in notices}, max(
+                (each.event_time_ms for each in notices), default=0
+            )
+        seen: Seen = {}
+        rejected: list[Rejected] = []
+        newest_ms = 0
+        for record in records:
+            try:
+                exposure = decode_exposure(record.value)
+            except Undeliverable as error:
+                rejected.append(Rejected(record, error.reason, error.detail))
+                continue
+            if exposure.experiment in experiments and not exposure.forced:
+                newest_ms = max(newest_ms, exposure.exposed_at_ms)
+                _add(seen, exposure, pack_position(epoch, record.offset))
+        if rejected:
+            self._dead_letters.put_all(place.topic, place.partition, rejected, epoch)
+        return seen, newest_ms
+
+    def _count(
+        self, counting: Counting, place: TopicPartition, seen: Seen, experiments: Mapping[str, Experiment]
+    ) -> None:
+        stored = counting.members(seen, experiments)
+        for member_id, exposures in seen.items():
+            concerned = {name for name in experiments if name in exposures or (name, member_id) in stored}
+            found: dict[str, Counted] = {}
+            for name in concerned:
+                row = stored.get((name, member_id))
+                first = first_of(experiments[name], row.counted if row else None, exposures.get(name, ()))
+                if first is not None:
+                    found[name] = first
+            if not found:
+                continue
+            history = self._history(member_id, [(experiments[name], each.first) for name, each in found.items()])
+            for name, first in found.items():
+                row = stored.get((name, member_id))
+                partition = row.partition if row else place.partition
+                new = MemberRow(name, member_id, partition, counted_of(experiments[name], first, history))
+                if new != row:
+                    counting.replace(experiments[name].definition, row, new)
+            metrics.EXPERIMENT_OUTCOMES.inc(len(found))
+
+    def _history(self, member_id: str, firsts: Sequence[tuple[Experiment, FirstExposure]]) -> list[HistoryRow]:
+        """Return a member's newest rows, as far back as any of the experiments asks for."""
+        from_ms = min(history_from_ms(experiment, first) for experiment, first in firsts)
+        limit = FEW_ROWS
+        while True:
+            rows = self._durable.history(member_id, limit)
+            if len(rows) < limit or rows[-1].event_time_ms < from_ms or limit == HISTORY_ROWS:
+                return rows
+            limit = min(limit * MORE, HISTORY_ROWS)
+
+    def _stored_to(self, place: TopicPartition) -> int:
+        """Return the first offset of member events that is not sure to be in the members' history."""
+        number = read_generations(self._durable).serving(FEATURES)
+        if number not in self._marks:
+            durable = GenerationalDurableStore(self._durable, Names(names_for_agent(FEATURES, number)))
+            self._marks = {number: FoldedMarks(FEATURES, durable, self._log)}
+        return self._marks[number].next_offsets([place])[place]
+
+    def _settle_those_that_ended(self, experiments: Mapping[str, Experiment]) -> None:
+        """Count experiments to their end, once: what came in after the stop, before it was known here, is taken out."""
+        for name, experiment in experiments.items():
+            if experiment.stopped_at_ms is not None and name not in self._settled:
+                self._settle(experiment)
+                self._settled.add(name)
+
+    def _settle(self, experiment: Experiment) -> None:
+        name, after = experiment.definition.id, ""
+        while True:
+            with self._store.counting() as counting:
+                if counting.is_settled(name):
+                    return
+                rows = counting.members_after(name, after, MEMBERS_AT_ONCE)
+                for row in rows:
+                    self._count_to_the_end(counting, experiment, row)
+                if len(rows) < MEMBERS_AT_ONCE:
+                    counting.settle(name)
+                    return
+            after = rows[-1].member_id
+
+    def _count_to_the_end(self, counting: Counting, experiment: Experiment, row: MemberRow) -> None:
+        first = first_of(experiment, row.counted, ())
+        new = None
+        if first is not None:
+            counted = counted_of(experiment, first, self._history(row.member_id, [(experiment, first.first)]))
+            new = row._replace(counted=counted)
+        if new != row:
+            counting.replace(experiment.definition, row, new)
+
+
+def _slices(records: Sequence[Record], most: int) -> Iterator[Sequence[Record]]:
+    """Yield records in order, in slices of up to so many different keys (members)."""
+    begin, keys = 0, set[bytes]()
+    for number, record in enumerate(records):
+        if record.key not in keys and len(keys) == most:
+            yield records[begin:number]
+            begin, keys = number, set()
+        keys.add(record.key)
+    if begin < len(records):
+        yield records[begin:]
+
+
+def _notices(records: Iterable[Record]) -> Iterator[_Notice]:
+    """Yield whom events are about; one that cannot be read is the feature agent's to put aside."""
+    for record in records:
+        try:
+            yield _notice.decode(record.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+
+
+def _add(seen: Seen, exposure: Exposure, position: int) -> None:
+    of_member = seen.setdefault(exposure.member_id, {})
+    of_member.setdefault(exposure.experiment, []).append(FirstExposure.of(exposure, position))

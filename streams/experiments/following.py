@@ -1,0 +1,47 @@
+"""Experiments as an agent follows them: looked at before each batch, decoded when they have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import sqlalchemy as sa
+
+from streams.experiments.definition import Experiment, Status
+from streams.experiments.table import decode_experiment
+from streams.experiments.tables import experiments_table
+from streams.stores.sql import reading
+
+STARTED: Final[tuple[Status, ...]] = ("running", "stopped", "decided", "promoted", "archived")
+COUNTED: Final[tuple[Status, ...]] = ("running", "stopped")
+"""Of a stopped experiment, what happened before the stop and is told late still counts, until it is decided."""
+
+
+class FollowedExperiments:
+    """The experiments that were ever started, by id. One thread's."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._known: dict[str, Experiment] = {}
+
+    def refresh(self) -> Mapping[str, Experiment]:
+        """Return them as they are now. Raises TryAgain when the database is away, Corrupt."""
+        table = experiments_table.c
+        started = table.status.in_(STARTED)
+        with reading(self._engine) as connection:
+            found = connection.execute(sa.select(table.id, table.revision).where(started))
+            revisions = {row.id: row.revision for row in found}
+            changed = [name for name, revision in revisions.items() if self._revision(name) != revision]
+            rows = connection.execute(sa.select(table.id, table.value).where(table.id.in_(changed))) if changed else []
+            new = {row.id: decode_experiment(row.value) for row in rows}
+        self._known = {name: new.get(name) or self._known[name] for name in revisions}
+        return self._known
+
+    def _revision(self, name: str) -> int | None:
+        known = self._known.get(name)
+        return None if known is None else known.revision
+
+
+def is_counted(experiment: Experiment) -> bool:
+    """Return whether outcomes of an experiment may still change."""
+    return experiment.status in COUNTED and experiment.started_at_ms is not None
