@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import msgspec
 import pytest
 
 from serving.experiments.key_files import write_key
+from streams.experiments.definition import Patch
 from streams.settings import Settings
 from tests.serving.api.conftest import make_key
 from tests.serving.experiments.definitions import definition
@@ -162,6 +165,34 @@ def test_lists_are_by_status_and_in_pages(api: Api) -> None:
         ("page-c", "draft"),
     ]
     api.refused(422, "GET", "?status=lost")
+
+
+def test_pages_follow_an_experiment_from_its_start_to_its_default_and_back(api: Api) -> None:
+    patch = Patch(rows=("popular",), params={"row_size": 6})
+    api.ok("POST", "", definition("followed", (0.5, 0.5), patch, forced={"ann": "v1", "ben": "v0"}))
+    api.ok("POST", "/followed/start")
+    eventually(lambda: (shape(api, "ann"), shape(api, "ben")[0]) == (("v1", "popular", 6), "v0"))
+    assert shape(api, "ben")[2] != 6
+    api.ok("POST", "/followed/stop", {"reason": "enough"})
+    api.ok("POST", "/followed/decide", {"verdict": "ship", "reason": "we like it"})
+    api.ok("POST", "/followed/ship", {"reason": "go"})
+    eventually(lambda: shape(api, "ann") == shape(api, "ben") == (None, "popular", 6))
+    api.ok("POST", "/followed/undo", {"reason": "oops"})
+    eventually(lambda: shape(api, "ann")[2] != 6)
+
+
+def shape(api: Api, member_id: str) -> tuple[str | None, str, int]:
+    """Return a member's variant, and the kind and size of their page's first row."""
+    page = api.client.get("/homepage", params={"member_id": member_id}).json()
+    return page["served"]["variants"].get("followed"), page["rows"][0]["kind"], len(page["rows"][0]["items"])
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until it holds: a second or two on a machine with nothing else to do."""
+    deadline_s = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
 
 
 def test_the_command_line_leads_from_a_file_to_a_shipped_winner(
