@@ -1,9 +1,9 @@
-"""Structs out of JSON or TOML, strictly: what is unknown, missing or of another type is refused by its place."""
+"""Structs out of JSON, strictly: what is unknown, missing or of another type is refused by its place."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -23,14 +23,6 @@ def decode_json(raw: bytes, kind: type[T]) -> T:
         raise _refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FixRequest("body", f"send JSON: {error}") from None
-
-
-def convert(found: Any, kind: type[T]) -> T:
-    """Return what decoded TOML says. Raises FixRequest as `decode_json` does."""
-    try:
-        return msgspec.convert(found, kind)
-    except msgspec.ValidationError as error:
-        raise _refusal(str(error)) from None
 
 
 def _refusal(message: str) -> FixRequest:
