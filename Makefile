@@ -62,8 +62,9 @@ bench: $(VENV)/.dev ## Measure parts against their limits, side by side in one r
 load-test: $(VENV)/.dev ## Hold a running platform against the service levels, open-loop (ENGINES=real)
 	@$(BIN)/python -m load_tests $(if $(REAL),--engines real)
 
-eval: $(VENV)/.dev ## Measure ranking quality on MovieLens, beside known methods
+eval: $(VENV)/.dev ## Measure ranking quality beside known methods, and the statistics of experiments
 	@$(BIN)/python -m training_bridge.evaluation
+	@$(BIN)/python -m load_tests.experiments
 
 chaos: $(VENV)/.dev ## Strike a platform at random moments; compare with a clean offline replay (FAULTS=20 ENGINES=embedded)
 	@$(BIN)/python -m load_tests.chaos --faults $(or $(FAULTS),20) --engines $(or $(ENGINES),real)

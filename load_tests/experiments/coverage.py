@@ -99,9 +99,13 @@ def _coverage_table(covered: list[Measured], simulations: int, error: float) -> 
         table.add_column(column, justify="right")
     for case in dict.fromkeys(each.case for each in covered):
         row = [each for each in covered if each.case == case]
-        shown = (f"[{'green' if each.share >= each.theory - error else 'red'}]{each.share:.2%}[/]" for each in row)
+        shown = (f"[{_colour((each.theory - each.share) / error)}]{each.share:.2%}[/]" for each in row)
         table.add_row(f"{case}, {row[0].lift:+.1%}", *shown)
     return table
+
+
+def _colour(errors_below: float) -> str:
+    return "green" if errors_below <= 1.0 else "yellow" if errors_below <= 3.0 else "red"
 
 
 def _power_table(found: list[Measured], simulations: int) -> Table:

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from load_tests.experiments.real import Floats, Split
 from serving.experiments.analysis.comparison import Comparison, compare
+from serving.experiments.design import baseline_of
 from streams.experiments.moments import Moments, scaled
 
 
 class Reduction(msgspec.Struct, frozen=True):
-    """Of one metric. variance: share of the difference's variance that is taken away, mean of the random allocations;
+    """Of one metric. correlation: of outcome and covariate (of a ratio: linearised). variance: share of the difference's variance that is taken away, mean of the random allocations;
     lowest, highest: of them."""
 
     source: str
@@ -83,7 +84,7 @@ def reduce(source: str, name: str, of: Four, rng: np.random.Generator, allocatio
         if not isinstance(compared, Comparison):
             return None
         shares.append(compared.variance_reduction)
-    correlation = float(np.corrcoef(of[0], of[2])[0, 1])
+    correlation = baseline_of(moments_of(numbers), members_a_day=1.0).correlation
     return Reduction(
         source, name, numbers.shape[1], correlation, float(np.mean(shares)), float(min(shares)), float(max(shares))
     )
