@@ -16,11 +16,13 @@ from serving.api.events import read_body
 from serving.api.json_schema import json_body
 from serving.api.keys import KEY_PROBLEMS, Approver, Editor, Viewer
 from serving.experiments.audit import read_audit
+from serving.experiments.decision import decided
 from serving.experiments.decoding import decode_json
-from serving.experiments.lifecycle import Action, Archive, Decide, Edit, Ramp, Ship, Start, Stop, Undo
+from serving.experiments.lifecycle import Action, Archive, Edit, Ramp, Ship, Start, Stop, Undo
 from serving.experiments.presentation import in_full, presented
 from serving.experiments.refusals import Invalid, Problem
 from serving.experiments.roles import Actor
+from serving.experiments.standing import Standings
 from serving.experiments.store import ExperimentStore
 from serving.models.loader import load_model
 from streams.errors import FixRequest
@@ -65,10 +67,11 @@ class Reasoned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """verdict: what is decided, whatever the rules of the definition say; reason: why, then it must be given."""
+    """verdict: what is decided; without it, what the rules of the definition say. reason: why; it must be given where
+    the verdict is not theirs."""
 
-    verdict: Verdict
-    reason: str
+    verdict: Verdict | None = None
+    reason: str = ""
     revision: int | None = None
 
 
@@ -113,7 +116,7 @@ class _Change:
     def __init__(
         self, experiment_id: str, body: Body, services: ServicesDep, store: Store, if_match: IfMatch = None
     ) -> None:
-        self.id = _searchable("id", experiment_id)
+        self.id = searchable("id", experiment_id)
         self.body = body
         self.if_match = if_match
         self.store = store
@@ -172,7 +175,7 @@ def list_experiments(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """Return experiments by id."""
-    found = store.listed(status or (), after=_searchable("after", after), limit=limit)
+    found = store.listed(status or (), after=searchable("after", after), limit=limit)
     following = found[-1].definition.id if len(found) == limit else None
     return _json(Listed([presented(experiment) for experiment in found], following))
 
@@ -185,7 +188,7 @@ def list_experiments(
 )
 def get_experiment(experiment_id: str, store: Store, _actor: Viewer) -> Response:
     """Return one experiment; its ETag is its revision."""
-    return _answer(store.read(_searchable("id", experiment_id)))
+    return _answer(store.read(searchable("id", experiment_id)))
 
 
 @router.put(
@@ -244,15 +247,16 @@ def stop(change: Change, actor: Editor) -> Response:
 @router.post(
     "/v1/experiments/{experiment_id}/decide",
     summary="Decide an experiment",
-    openapi_extra=json_body(Decided),
+    openapi_extra=json_body(Decided, required=False),
     responses=CHANGES,
     response_class=Response,
 )
-def decide(change: Change, actor: Approver) -> Response:
-    """Say what a stopped experiment's results mean."""
-    asked = decode_json(change.body, Decided)
-    action = Decide(asked.verdict, (), asked.reason)
-    return change.take(action, actor, asked.revision)
+def decide(change: Change, services: ServicesDep, actor: Approver) -> Response:
+    """Say what a stopped experiment's results mean: what the rules say or, with a reason, otherwise."""
+    asked = decode_json(change.body or b"{}", Decided)
+    experiment = change.store.read(change.id)
+    standing = Standings(services.sql).take_look(experiment, services.clock_ms())
+    return change.take(decided(standing.decision, asked.verdict, asked.reason), actor, asked.revision)
 
 
 @router.post(
@@ -312,7 +316,7 @@ def audit(
     limit: Annotated[int, Query(ge=1, le=1_000)] = 1_000,
 ) -> Response:
     """Return an experiment's audit trail, oldest first."""
-    store.read(_searchable("id", experiment_id))
+    store.read(searchable("id", experiment_id))
     return _json({"entries": read_audit(services.sql, experiment_id, after=after, limit=limit)})
 
 
@@ -330,7 +334,7 @@ def _only_treatment(experiment: Experiment) -> str:
     return treatments[0]
 
 
-def _searchable(field: str, text: str) -> str:
+def searchable(field: str, text: str) -> str:
     """Return what may be looked up: PostgreSQL knows no NUL, and no id is so long."""
     if "\x00" in text or len(text) > MAX_ID:
         raise FixRequest(field, f"an id has 1 to {MAX_ID} lower-case letters, digits and `-`")

@@ -3,54 +3,40 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from serving.experiments.analysis.comparison import Comparison, Undefined, compare_strata
+from serving.experiments.analysis.quantile import Distribution, compare_quantiles
 from serving.experiments.report import ArmResult, ExposureResult
+from streams.experiments.aggregates import ALL, Aggregate, Sums
 from streams.experiments.definition import Definition
+from streams.experiments.histogram import upper_edge
 from streams.experiments.metric import Metric
-from streams.experiments.moments import D, Moments, Y
+from streams.experiments.moments import SCALE, D, Moments, Y
 
 STRATA: Final = ("fresh", "degraded")
-Stratum = tuple[Moments, Moments]
-"""Of control and treatment."""
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    variant: str
-    stratum: str
-    segment: str
-    members: int
-    crossed: int = 0
-    moments: dict[str, Moments] = field(default_factory=dict)
 
 
 class Arms:
-    """Sums over days and partitions, by variant, stratum and segment."""
+    """Sums over days and partitions, by segment, variant and stratum."""
 
     def __init__(self, definition: Definition, aggregates: Iterable[Aggregate]) -> None:
         self._definition = definition
-        self._members: dict[tuple[str, str], int] = defaultdict(int)
-        self._crossed: dict[str, int] = defaultdict(int)
-        self._moments: dict[tuple[str, str, str, str], Moments] = defaultdict(Moments)
-        for each in aggregates:
-            if each.segment == "":
-                self._members[each.variant, each.stratum] += each.members
-                self._crossed[each.variant] += each.crossed
-            for metric, moments in each.moments.items():
-                self._moments[each.segment, each.variant, each.stratum, metric] += moments
+        self._sums: dict[tuple[str, str, str], Sums] = defaultdict(Sums)
+        for cell, sums in aggregates:
+            self._sums[cell.segment, cell.variant, cell.stratum] += sums
+        self._control = definition.variants[0].key
         self._counted = ("fresh",) if definition.plan.degraded == "exclude" else STRATA
 
     @property
     def counts(self) -> dict[str, int]:
         """Members by arm whose outcomes are compared; arms that nobody declared are there if they have members."""
-        declared = {variant.key: 0 for variant in self._definition.variants}
-        for (variant, stratum), members in self._members.items():
-            if stratum in self._counted and (members or variant in declared):
-                declared[variant] = declared.get(variant, 0) + members
-        return declared
+        found = {variant.key: 0 for variant in self._definition.variants}
+        for (segment, variant, stratum), sums in self._sums.items():
+            if segment == ALL and stratum in self._counted and (sums.members or variant in found):
+                found[variant] = found.get(variant, 0) + sums.members
+        return found
 
     @property
     def members(self) -> int:
@@ -59,51 +45,69 @@ class Arms:
 
     @property
     def segments(self) -> list[str]:
-        """The segments that have outcomes, by name."""
-        return sorted({segment for segment, *_ in self._moments if segment})
+        """The segments that have members, by name."""
+        return sorted({segment for (segment, *_), sums in self._sums.items() if segment != ALL and sums.members})
 
-    def moments(self, metric: str, variant: str, segment: str = "") -> Moments:
-        """Return the sums of one arm over all members who are compared."""
-        parts = (self._moments.get((segment, variant, stratum, metric), Moments()) for stratum in self._counted)
-        return sum(parts, Moments())
+    def compared(self, metric: Metric, treatment: str, segment: str = ALL) -> Comparison | Undefined:
+        """Compare a treatment with the control as the plan says: with CUPED or without, over strata or within each.
 
-    def strata(self, metric: str, treatment: str, segment: str = "") -> list[Stratum]:
-        """Return the pairs of sums to compare: one, or one for each stratum where the plan says so."""
-        arms = (self._definition.variants[0].key, treatment)
-        if self._definition.plan.degraded != "stratify":
-            control, treated = (self.moments(metric, arm, segment) for arm in arms)
-            return [(control, treated)]
-        cells = ([self._moments.get((segment, arm, stratum, metric), Moments()) for arm in arms] for stratum in STRATA)
-        return [(control, treated) for control, treated in cells]
+        Percentiles are compared as they are: neither does anything for them.
+        """
+        plan, arms = self._definition.plan, (self._control, treatment)
+        if metric.kind == "percentile" and metric.quantile is not None:
+            control, treated = (self._histogram(metric.name, arm, segment) for arm in arms)
+            return compare_quantiles(control, treated, metric.quantile, _edges)
+        if plan.degraded == "stratify":
+            parts = [[self._moments(metric.name, arm, (stratum,), segment) for arm in arms] for stratum in STRATA]
+        else:
+            parts = [[self._moments(metric.name, arm, self._counted, segment) for arm in arms]]
+        return compare_strata([(control, treated) for control, treated in parts], cuped=plan.cuped)
+
+    def results(self, metric: Metric) -> tuple[ArmResult, ...]:
+        """Return the value of a metric in each arm, as it is: without CUPED."""
+        return tuple(self._result(metric, variant.key) for variant in self._definition.variants)
 
     def degraded(self, variant: str) -> Moments:
         """Return as moments how many of an arm's members were first exposed on a degraded page: 1 for each of them."""
-        whole, some = (self._members[variant, "fresh"], self._members[variant, "degraded"])
-        return _times(Moments.of(0), whole) + _times(Moments.of(1_000_000), some)
+        whole, some = (self._sums[ALL, variant, stratum].members for stratum in STRATA)
+        both = (whole, some)
+        numbers = (Moments.of(0), Moments.of(SCALE))
+        return sum((_times(each, count) for each, count in zip(numbers, both, strict=True)), Moments())
 
     def exposures(self) -> tuple[ExposureResult, ...]:
         """Return the members of each declared arm, those on degraded pages included though they may not be compared."""
-        return tuple(
-            ExposureResult(
-                variant.key,
-                sum(self._members[variant.key, stratum] for stratum in STRATA),
-                self._members[variant.key, "degraded"],
-                self._crossed[variant.key],
-            )
-            for variant in self._definition.variants
+        return tuple(self._exposed(variant.key) for variant in self._definition.variants)
+
+    def _exposed(self, variant: str) -> ExposureResult:
+        fresh, degraded = (self._sums[ALL, variant, stratum] for stratum in STRATA)
+        return ExposureResult(
+            variant, fresh.members + degraded.members, degraded.members, fresh.crossed + degraded.crossed
         )
 
-    def results(self, metric: Metric) -> tuple[ArmResult, ...]:
-        """Return the value of a metric in each arm."""
-        return tuple(self._result(metric, variant.key) for variant in self._definition.variants)
-
     def _result(self, metric: Metric, variant: str) -> ArmResult:
-        found = self.moments(metric.name, variant)
-        below = found.sums[D]
-        return ArmResult(variant, found.n, found.sums[Y] / below if below else None)
+        if metric.kind == "percentile" and metric.quantile is not None:
+            found = Distribution.of(self._histogram(metric.name, variant, ALL), _edges)
+            return ArmResult(variant, found.n, found.at(metric.quantile) if found.n else None)
+        moments = self._moments(metric.name, variant, self._counted, ALL)
+        below = moments.sums[D]
+        return ArmResult(variant, moments.n, moments.sums[Y] / below if below else None)
+
+    def _moments(self, metric: str, variant: str, strata: Iterable[str], segment: str) -> Moments:
+        parts = (self._sums[segment, variant, stratum].moments.get(metric, Moments()) for stratum in strata)
+        return sum(parts, Moments())
+
+    def _histogram(self, metric: str, variant: str, segment: str) -> Mapping[int, int]:
+        counts: dict[int, int] = defaultdict(int)
+        for stratum in self._counted:
+            for bucket, count in self._sums[segment, variant, stratum].histograms.get(metric, {}).items():
+                counts[bucket] += count
+        return counts
 
 
-def _times(moments: Moments, number: int) -> Moments:
-    return Moments(
-        number, tuple(number * each for each in moments.sums), tuple(number * each for each in moments.products)
-    )
+def _times(moments: Moments, count: int) -> Moments:
+    sums, products = ([count * each for each in numbers] for numbers in (moments.sums, moments.products))
+    return Moments(count, tuple(sums), tuple(products))
+
+
+def _edges(bucket: int) -> tuple[float, float]:
+    return upper_edge(bucket - 1) if bucket else 0.0, upper_edge(bucket)

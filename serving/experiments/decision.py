@@ -29,7 +29,9 @@ import msgspec
 
 from serving.experiments import explanation
 from serving.experiments.effects import direction_of
+from serving.experiments.lifecycle import MAX_REASONS, Decide
 from serving.experiments.report import EffectResult, GuardrailResult, Report
+from streams.errors import FixRequest
 from streams.experiments.definition import Definition, Verdict
 from streams.experiments.metric import Direction
 
@@ -61,6 +63,19 @@ def decide(report: Report, definition: Definition, now_ms: int) -> Decision:
     if ending := why_ended(report, definition, now_ms):
         return Decision("inconclusive", (ending, *reasons))
     return Decision("continue", reasons)
+
+
+def decided(rules: Decision, verdict: Verdict | None, reason: str) -> Decide:
+    """Return the action of a person who decides: as the rules say, or otherwise and why.
+
+    Raises FixRequest for another verdict than theirs without a reason.
+    """
+    reasons = rules.reasons[: MAX_REASONS - 1]
+    if verdict is None or verdict == rules.verdict:
+        return Decide(rules.verdict, (*reasons, reason) if reason else reasons)
+    if not reason.strip():
+        raise FixRequest("reason", f"the rules say {rules.verdict}: {rules.reasons[0]} Say why it is decided otherwise")
+    return Decide(verdict, reasons, reason)
 
 
 def why_ended(report: Report, definition: Definition, now_ms: int) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serving.experiments.analysis.comparison import Comparison, Undefined, compare_strata
+from serving.experiments.analysis.comparison import Comparison, Undefined
 from serving.experiments.analysis.multiple import alpha_each
 from serving.experiments.arms import Arms
 from serving.experiments.looks import DAY_MS, Look
@@ -59,8 +59,9 @@ class Looking:
         return alpha_each(self.plan.alpha, len(self.treatments))
 
     def compared(self, metric: str, treatment: str, segment: str = "") -> Comparison | Undefined:
-        """Compare a treatment with the control as the plan says."""
-        return compare_strata(self.arms.strata(metric, treatment, segment), cuped=self.plan.cuped)
+        """Compare a treatment with the control in a metric, by its name, as the plan says."""
+        found = next(each for each in self.definition.metrics if each.name == metric)
+        return self.arms.compared(found, treatment, segment)
 
 
 def days_of(experiment: Experiment, now_ms: int) -> float:

@@ -16,13 +16,14 @@ from serving.experiments import explanation
 from serving.experiments.analysis.comparison import compare
 from serving.experiments.analysis.confidence_sequence import sequential
 from serving.experiments.analysis.srm import sample_ratio
-from serving.experiments.arms import Aggregate, Arms
+from serving.experiments.arms import Arms
 from serving.experiments.effects import power_left, share_of, tuned_for
 from serving.experiments.guardrail_results import guardrail_results
 from serving.experiments.looking import Looking
 from serving.experiments.looks import Look
 from serving.experiments.metric_results import metric_results, segment_results
 from serving.experiments.report import FutilityResult, Report, SrmResult
+from streams.experiments.aggregates import Aggregate
 from streams.experiments.definition import Experiment
 
 CROSSED: Final = 0.01

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.experiments.arms import Aggregate
+from streams.experiments.aggregates import Aggregate, Cell, Sums
 from streams.experiments.moments import SCALE, Moments
 
 Numbers = NDArray[np.int64]
+DAY = 19_676
 
 
 def moments_of(outcomes: Numbers, covariates: Numbers | None = None) -> Moments:
@@ -32,7 +33,7 @@ def arm(
 ) -> Aggregate:
     """Return one arm's aggregate."""
     members = next(iter(metrics.values())).n
-    return Aggregate(variant, stratum, segment, members, crossed, dict(metrics))
+    return Aggregate(Cell(variant, DAY, stratum, segment), Sums(members, crossed, dict(metrics)))
 
 
 def two_arms(seed: int, members: int, plays: float = 2.0, skips: float = 1.0) -> list[Aggregate]:

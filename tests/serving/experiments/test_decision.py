@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.experiments.decision import Decision, decide
+from serving.experiments.decision import Decision, decide, decided
+from serving.experiments.lifecycle import Decide
 from serving.experiments.report import GuardrailState, MetricResult, Outcome, PlannedLook, Report
+from streams.errors import FixRequest
 from streams.experiments.definition import Definition, Plan
 from tests.serving.experiments.reports import (
     DAY_MS,
@@ -117,6 +120,16 @@ def test_of_a_metric_where_less_is_better_the_largest_drop_is_best() -> None:
     effects = (effect_result("b", "better", -0.1, "skips"), effect_result("c", "better", -0.3, "skips"))
     metric = MetricResult("skips", "primary", "count", "decrease", (), effects)
     assert verdict(report_of(primary="skips", metrics=(metric,)), definition=definition).variant == "c"
+
+
+def test_a_person_decides_as_the_rules_say_or_says_why_not() -> None:
+    rules = Decision("ship", ("b is better.",), "b")
+    assert decided(rules, None, "") == decided(rules, "ship", "") == Decide("ship", ("b is better.",))
+    assert decided(rules, "ship", "we agree") == Decide("ship", ("b is better.", "we agree"))
+    otherwise = decided(rules, "do_not_ship", "too slow")
+    assert (otherwise.verdict, otherwise.overridden) == ("do_not_ship", "too slow")
+    with pytest.raises(FixRequest, match="the rules say ship: b is better"):
+        decided(rules, "inconclusive", " ")
 
 
 OUTCOMES = st.sampled_from(get_args(Outcome))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -11,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from serving.experiments.arms import Aggregate
 from serving.experiments.decision import decide
 from serving.experiments.looks import Look, look_of
 from serving.experiments.report import EffectResult, Report
 from serving.experiments.results import report_of
+from streams.experiments.aggregates import Aggregate, Cell, Sums
 from streams.experiments.definition import Definition, Experiment, Guardrail, Plan, Variant
+from streams.experiments.histogram import bucket_of
 from streams.experiments.metric import Measure, Metric
+from streams.experiments.moments import SCALE
 from tests.serving.experiments.aggregated import arm, moments_of, poisson, two_arms
 from tests.serving.experiments.reports import DAY_MS, START_MS, definition_of
 
@@ -66,19 +70,13 @@ def test_a_better_treatment_is_found_with_numbers_and_a_sentence_and_may_be_ship
 
 def test_labels_of_arms_mean_nothing_to_the_numbers() -> None:
     aggregates = two_arms(2, 5_000, plays=2.15)
-    swapped = [replaced(each, {"a": "b", "b": "a"}[each.variant]) for each in aggregates]
+    swapped = [Aggregate(cell._replace(variant={"a": "b", "b": "a"}[cell.variant]), sums) for cell, sums in aggregates]
     definition = definition_of(guardrails=())
     one, other = effect_of(report(aggregates, definition)).effect, effect_of(report(swapped, definition)).effect
     assert one.difference == pytest.approx(-(other.difference or 0))
     assert (one.low, one.p_value) == (pytest.approx(-(other.high or 0)), pytest.approx(other.p_value))
     assert verdict(report(aggregates, definition), definition) == "ship"
     assert verdict(report(swapped, definition), definition) == "do_not_ship"
-
-
-def replaced(aggregate: Aggregate, variant: str) -> Aggregate:
-    return Aggregate(
-        variant, aggregate.stratum, aggregate.segment, aggregate.members, aggregate.crossed, aggregate.moments
-    )
 
 
 def test_without_data_everything_says_so_and_nothing_is_decided() -> None:
@@ -243,6 +241,23 @@ def test_members_on_degraded_pages_count_are_left_out_or_compared_apart() -> Non
         assert [arm.degraded for arm in seen.exposures] == [1_000, 3_000]
     assert estimates["include"].outcome == "worse"
     assert estimates["exclude"].outcome == estimates["stratify"].outcome == "unsure"
+
+
+def test_percentiles_are_compared_by_their_histograms() -> None:
+    rng = np.random.default_rng(21)
+    metric = Metric("wait", "percentile", Measure(("play",), "value"), quantile=0.9, direction="decrease")
+    definition = definition_of(metrics=(*definition_of().metrics, metric), secondary=("wait",))
+    aggregates = two_arms(21, 5_000)
+    for variant, scale in (("a", 10.0), ("b", 8.0)):
+        buckets = Counter(bucket_of(round(number * SCALE)) for number in rng.exponential(scale, 5_000))
+        aggregates.append(Aggregate(Cell(variant, 2, "fresh", ""), Sums(histograms={"wait": dict(buckets)})))
+    seen = report(aggregates, definition)
+    effect = effect_of(seen, "wait")
+    assert effect.outcome == "better"
+    assert effect.effect.relative == pytest.approx(-0.2, abs=0.05)
+    assert [arm.n for arm in seen.metrics[2].arms] == [5_000, 5_000]
+    assert seen.metrics[2].arms[0].estimate == pytest.approx(10 * math.log(10), rel=0.05)
+    assert report(two_arms(21, 50), definition).metrics[2].arms[0].estimate is None
 
 
 def test_segments_are_shown_as_exploratory_and_corrected() -> None:
