@@ -50,13 +50,15 @@ def serve(
     inherited = [] if fd is None else [listening_socket(fd)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down in order
     settings = load_settings()
+    if host is not None:
+        settings = settings.model_copy(update={"host": host})  # whether reading is open depends on who can reach it
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = create_app(settings)
     gc.collect()
     gc.freeze()  # modules and routes live as long as the process; no collection need look at them again
     config = uvicorn.Config(
         app,
-        host=host or settings.host,
+        host=settings.host,
         port=settings.port if port is None else port,
         access_log=False,
         log_level="warning",

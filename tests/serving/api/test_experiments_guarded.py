@@ -1,4 +1,4 @@
-"""The routes of experiments while the database is away: a clear "try again", and they work once it is back."""
+"""The routes of experiments where not all is open: the database is away, or others reach the platform."""
 
 from __future__ import annotations
 
@@ -40,3 +40,15 @@ async def test_without_the_database_every_route_says_when_to_try_again(
             proxy.mend()
             started = await platform.client.post("/v1/experiments/a/start", headers=sent)
             assert started.json()["status"] == "running"
+
+
+@pytest.mark.anyio
+async def test_where_others_reach_the_platform_reading_wants_a_key(tmp_path: Path) -> None:
+    async with running_platform(tmp_path, host="0.0.0.0", model=False) as platform:
+        for path in ("/v1/experiments", "/v1/experiments/a", "/v1/keys/mine"):
+            answer = await platform.client.get(path)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        key = new_key()
+        add_key(platform.services.sql, key, "ann", "viewer", 1)
+        sent = {"authorization": f"Bearer {key}"}
+        assert (await platform.client.get("/v1/experiments", headers=sent)).json() == {"experiments": [], "next": None}
