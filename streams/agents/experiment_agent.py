@@ -165,9 +165,8 @@ class ExperimentAgent:
         """Return whom records are about, and the newest time in them."""
         if place.topic == MEMBER_EVENTS:
             notices = list(_notices(records))
-            return {notice.member_id: {} for notice in notices}, max(
-                (each.event_time_ms for each in notices), default=0
-            )
+            newest_ms = max((notice.event_time_ms for notice in notices), default=0)
+            return {notice.member_id: {} for notice in notices}, newest_ms
         seen: Seen = {}
         rejected: list[Rejected] = []
         newest_ms = 0

@@ -32,7 +32,7 @@ class FollowedExperiments:
             found = connection.execute(sa.select(table.id, table.revision).where(started))
             revisions = {row.id: row.revision for row in found}
             changed = [name for name, revision in revisions.items() if self._revision(name) != revision]
-            rows = connection.execute(sa.select(table.id, table.value).where(table.id.in_(changed))) if changed else []
+            rows = connection.execute(sa.select(table.id, table.value).where(table.id.in_(changed)))
             new = {row.id: decode_experiment(row.value) for row in rows}
         self._known = {name: new.get(name) or self._known[name] for name in revisions}
         return self._known

@@ -23,7 +23,7 @@ def first_of(experiment: Experiment, known: Counted | None, seen: Iterable[First
 
 
 def counted_of(experiment: Experiment, found: Counted, history: Sequence[HistoryRow]) -> Counted:
-    """Return what is to be kept of a member, given their history; of one who was in two variants there are no numbers."""
+    """Return what is to be kept of a member, given their history; of one in two variants there are no numbers."""
     if found.crossed:
         return found
     numbers = outcome_of(experiment.definition, found.first, experiment.stopped_at_ms, history)

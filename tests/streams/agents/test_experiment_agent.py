@@ -1,0 +1,283 @@
+"""The experiment agent: whatever order, repetition and crashes records come with, it counts what the warehouse has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.agents.experiment_agent import GROUP, ExperimentAgent
+from streams.agents.folded_marks import FoldedMarks
+from streams.agents.protocol import NotYet
+from streams.catalogue import Title
+from streams.errors import Fenced
+from streams.event_log.protocol import Batch, Record, TopicPartition
+from streams.events import Event, encode_event
+from streams.experiments.aggregates import Cell, Sums
+from streams.experiments.definition import Experiment
+from streams.experiments.outcome_store import OutcomeStore, forget_outcomes, read_aggregates
+from streams.experiments.recompute import StoredExposure, aggregates_of
+from streams.experiments.tables import experiments_table, members_table
+from streams.impressions import Exposure, encode_exposure
+from streams.positions import pack_position
+from streams.settings import Settings
+from streams.stores.protocol import HistoryRow
+from streams.stores.sql import open_sql, reading, upsert, writing
+from streams.topics import EXPOSURES, MEMBER_EVENTS
+from streams.warehouse import StoredEvent
+from tests.streams.agents.state_stores import Letters, MemoryStore, OneEpoch
+from tests.streams.experiments.world import DAY_MS, START_MS, an_experiment, an_exposure
+
+EPOCH = 1
+EVENTS, SEEN = TopicPartition(MEMBER_EVENTS, 0), TopicPartition(EXPOSURES, 0)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = open_sql(Settings(state=tmp_path))
+    yield engine
+    engine.dispose()
+
+
+def put(engine: sa.Engine, experiment: Experiment) -> None:
+    row = {"id": experiment.definition.id, "status": experiment.status, "revision": experiment.revision}
+    value = msgspec.json.encode(experiment).decode()
+    with writing(engine) as connection:
+        connection.execute(upsert(engine, experiments_table), {**row, "value": value, "updated_at_ms": 0})
+
+
+class World:
+    """A durable store as the feature agent leaves it, and the records that an agent is given."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self.durable = MemoryStore()
+        self.log = OneEpoch(EPOCH)
+        self.events: list[Event] = []
+        self.exposures: list[Exposure] = []
+        self.letters = Letters()
+
+    def agent(self) -> ExperimentAgent:
+        agent = ExperimentAgent(self.engine, self.durable, self.log, self.letters)
+        agent.assigned([EVENTS, SEEN])
+        return agent
+
+    def store(self, *events: Event) -> Batch:
+        """Have events in the members' histories; return the batch of them."""
+        begin = len(self.events)
+        self.events += events
+        rows = [
+            HistoryRow(each.member_id, pack_position(EPOCH, begin + n), each.event_time_ms, each.type, "t", each.value)
+            for n, each in enumerate(events)
+        ]
+        self.durable.append_history(rows)
+        marks = FoldedMarks("features", self.durable, self.log)
+        marks.take_over([EVENTS])
+        marks.put({EVENTS: pack_position(EPOCH, len(self.events) - 1)})
+        return self.event_batch(begin)
+
+    def event_batch(self, begin: int, end: int | None = None) -> Batch:
+        values = [(each.member_id.encode(), encode_event(each)) for each in self.events]
+        return _batch(MEMBER_EVENTS, values, begin, end)
+
+    def exposed(self, *exposures: Exposure) -> Batch:
+        begin = len(self.exposures)
+        self.exposures += exposures
+        return self.exposure_batch(begin)
+
+    def exposure_batch(self, begin: int, end: int | None = None) -> Batch:
+        values = [(each.member_id.encode(), encode_exposure(each)) for each in self.exposures]
+        return _batch(EXPOSURES, values, begin, end)
+
+    def counted(self, name: str = "rows") -> dict[Cell, Sums]:
+        return dict(read_aggregates(self.engine, name)[0])
+
+    def recomputed(self, experiment: Experiment) -> dict[Cell, Sums]:
+        exposures = [StoredExposure(pack_position(EPOCH, n), each) for n, each in enumerate(self.exposures)]
+        events = [
+            StoredEvent(0, pack_position(EPOCH, n), START_MS + 30 * DAY_MS, each) for n, each in enumerate(self.events)
+        ]
+        return aggregates_of(experiment, exposures, events, TITLES)
+
+
+TITLES = {"t": Title("t", "A title", 2020, ("Drama",), live_from_ms=0)}
+
+
+def _batch(topic: str, values: Sequence[tuple[bytes, bytes]], begin: int, end: int | None) -> Batch:
+    records = [Record(offset, START_MS + 30 * DAY_MS, key, value) for offset, (key, value) in enumerate(values)]
+    return Batch(topic, 0, EPOCH, records[begin:end])
+
+
+def play(number: int, member_id: str, at_ms: int, kind: str = "play") -> Event:
+    return Event(f"e{number}", kind, member_id, at_ms, "t", value=3.0 if kind == "rate" else None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def world(engine: sa.Engine) -> World:
+    return World(engine)
+
+
+def test_what_members_do_after_their_exposure_is_counted(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    agent.process(world.store(play(1, "m", START_MS - 1), play(2, "other", START_MS + 5)))
+    agent.process(world.exposed(an_exposure("m", "treatment", START_MS)))
+    agent.process(world.store(play(3, "m", START_MS + 7), play(4, "other", START_MS + 8)))
+    counted = world.counted()
+    sums = counted[Cell("treatment", START_MS // DAY_MS, "fresh", "")]
+    assert (sums.members, sums.moments["plays"].mean(0), sums.moments["plays"].mean(2)) == (1, 1.0, 1.0)
+    assert counted == world.recomputed(an_experiment())
+    assert read_aggregates(world.engine, "rows")[1] == START_MS + 8
+
+
+def test_events_wait_until_the_feature_agent_has_stored_them(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    agent.process(world.exposed(an_exposure("m", "control", START_MS)))
+    world.store(play(1, "m", START_MS + 1))
+    world.events.append(play(2, "m", START_MS + 2))
+    with pytest.raises(NotYet):
+        agent.process(world.event_batch(0))
+    assert agent.flush(1)[EVENTS] == 1
+    world.events.pop()
+    world.store(play(2, "m", START_MS + 2))
+    agent.process(world.event_batch(0))
+    assert world.counted() == world.recomputed(an_experiment())
+
+
+def test_a_member_of_two_variants_is_taken_out_and_counted_as_that(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    agent.process(world.store(play(1, "m", START_MS + 5)))
+    agent.process(world.exposed(an_exposure("m", "control", START_MS + 2), an_exposure("m", "treatment", START_MS)))
+    assert world.counted() == {Cell("treatment", START_MS // DAY_MS, "fresh", ""): Sums(crossed=1)}
+    assert world.counted() == world.recomputed(an_experiment())
+
+
+def test_testers_and_experiments_that_are_not_there_count_nothing(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    forced = msgspec.structs.replace(an_exposure("m", "control", START_MS), forced=True)
+    agent.process(world.exposed(forced, an_exposure("m", "control", START_MS, experiment="gone")))
+    assert world.counted() == world.recomputed(an_experiment()) == {}
+
+
+def test_an_exposure_that_cannot_be_read_is_put_aside_and_the_next_one_counts(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    good = world.exposed(an_exposure("m", "control", START_MS))
+    bad = Record(0, START_MS, b"m", b"{")
+    agent.process(Batch(EXPOSURES, 0, EPOCH, [bad, good.records[0]._replace(offset=1)]))
+    assert world.letters.reasons == ["malformed"]
+    assert sum(sums.members for cell, sums in world.counted().items() if cell.segment == "") == 1
+
+
+def test_what_came_after_the_stop_is_taken_out_though_it_was_counted_before_the_stop_was_known(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    agent.process(
+        world.exposed(an_exposure("m", "control", START_MS), an_exposure("late", "control", START_MS + DAY_MS))
+    )
+    agent.process(world.store(play(1, "m", START_MS + 1), play(2, "m", START_MS + DAY_MS)))
+    stopped = an_experiment(status="stopped", stopped_at_ms=START_MS + 10, revision=2)
+    put(world.engine, stopped)
+    agent.process(world.store(play(3, "other", START_MS + 3)))
+    assert world.counted() == world.recomputed(stopped)
+    assert world.counted()[Cell("control", START_MS // DAY_MS, "fresh", "")].moments["plays"].mean(0) == 1.0
+
+
+def test_an_owner_who_was_overtaken_is_fenced_and_counts_nothing(world: World) -> None:
+    put(world.engine, an_experiment())
+    zombie, heir = world.agent(), world.agent()
+    batch = world.exposed(an_exposure("m", "control", START_MS))
+    heir.process(batch)
+    before = world.counted()
+    with pytest.raises(Fenced):
+        zombie.process(batch)
+    assert world.counted() == before
+
+
+def test_a_forgotten_member_is_taken_out(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    agent.process(world.exposed(an_exposure("m", "control", START_MS), an_exposure("n", "control", START_MS)))
+    assert forget_outcomes(world.engine, {"rows": an_experiment().definition}, "m") == 1
+    world.exposures = [each for each in world.exposures if each.member_id != "m"]
+    assert world.counted() == world.recomputed(an_experiment())
+    with reading(world.engine) as connection:
+        assert connection.scalars(sa.select(members_table.c.member_id)).all() == ["n"]
+
+
+def test_partitions_without_anything_to_count_are_noted_now_and_then(world: World) -> None:
+    agent = world.agent()
+    agent.process(world.store(play(1, "m", START_MS)))
+    assert agent.flush(10_000) == {EVENTS: 1}
+    assert OutcomeStore(world.engine, GROUP).position(EVENTS) == pack_position(EPOCH, 0)
+    assert world.agent().assigned([EVENTS, SEEN]) == {EVENTS: 1, SEEN: 0}
+
+
+class Cut(Exception):  # noqa: N818 - what kill -9 does, not an error of ours
+    """The process died."""
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["event", "exposure", "restart", "cut", "repeat"]),
+        st.integers(0, 5),
+        st.integers(-3 * DAY_MS, 3 * DAY_MS),
+        st.sampled_from(["control", "treatment"]),
+        st.sampled_from(["play", "complete", "rate"]),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=40)
+@given(steps)
+def test_whatever_happens_the_aggregates_are_those_of_the_warehouse(
+    tmp_path_factory: pytest.TempPathFactory, happened: list[tuple[str, int, int, str, str]]
+) -> None:
+    engine = open_sql(Settings(state=tmp_path_factory.mktemp("world")))
+    put(engine, an_experiment())
+    world = World(engine)
+    agent = world.agent()
+    for number, (what, member, after_ms, variant, kind) in enumerate(happened):
+        name, at_ms = f"m{member}", START_MS + after_ms
+        if what == "event":
+            world.store(play(number, name, at_ms, kind))
+        elif what == "exposure":
+            usual = variant if member == 0 else ("control", "treatment")[member % 2]
+            world.exposed(an_exposure(name, usual, max(at_ms, START_MS)))
+        elif what == "cut":
+            _die_in_a_transaction(world, agent)
+            agent = world.agent()
+        elif what == "restart":
+            agent.close()
+            agent = world.agent()
+        if what != "event" or number % 2:
+            agent.process(world.exposure_batch(0))
+            agent.process(world.event_batch(0))
+    agent.process(world.exposure_batch(0))
+    agent.process(world.event_batch(0))
+    assert world.counted() == world.recomputed(an_experiment())
+    engine.dispose()
+
+
+def _die_in_a_transaction(world: World, agent: ExperimentAgent) -> None:
+    """Have the agent die after everything was written, before the transaction ended."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def die(*_: object) -> None:
+            raise Cut
+
+        patch.setattr("streams.experiments.outcome_store.Counting.note_newest", die)
+        try:
+            agent.process(world.exposure_batch(0))
+            agent.process(world.event_batch(0))
+        except Cut:
+            pass
