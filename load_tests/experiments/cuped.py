@@ -16,8 +16,8 @@ from streams.experiments.moments import Moments, scaled
 
 
 class Reduction(msgspec.Struct, frozen=True):
-    """Of one metric. correlation: of outcome and covariate (of a ratio: linearised). variance: share of the difference's variance that is taken away, mean of the random allocations;
-    lowest, highest: of them."""
+    """Of one metric. correlation: of outcome and covariate (of a ratio: linearised). variance: share of the
+    difference's variance that is taken away, mean of the random allocations; lowest, highest: of them."""
 
     source: str
     metric: str

@@ -76,8 +76,8 @@ def measure(
     console.print(_ratio_table(rates, alpha, setting))
     grown = [rate for rate in rates if rate.method in GROWN]
     console.print(
-        f"Numbers that grow after everybody has come, {growing.LOOKS} looks, one an hour: sequential {_shown(grown[0])} "
-        f"with as many members as it is tuned for, {_shown(grown[1])} with ten times as many"
+        f"Numbers that grow after everybody has come, a look in each of {growing.LOOKS} hours: sequential "
+        f"{_shown(grown[0])} with as many members as it is tuned for, {_shown(grown[1])} with ten times as many"
     )
     above = [rate for rate in rates if rate.method in HELD and rate.errors_above > 1.0]
     for rate in above:
