@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from serving.models.aliases import ANY
 from serving.models.manifest import decode_manifest, encode_manifest
 from serving.models.registry import CHAMPION
 from streams.stores.blobs import BlobStore
@@ -34,6 +35,6 @@ def register_and_decide(
     if now_champion not in (evidence.champion, version) and not policy.forced:
         return Decision(False, "another model became champion while this one was trained")
     if decision.promote:
-        expected = registry.ANY if policy.forced else evidence.champion
+        expected = ANY if policy.forced else evidence.champion
         registry.set_alias(workspace.sql, CHAMPION, version, decision.reason, now_ms, expected=expected)
     return decision
