@@ -33,6 +33,11 @@ def serving(settings: Settings, listener: socket.socket) -> ChildSpec:
     return dataclasses.replace(spec, descriptors=(fd,))
 
 
+def watcher(settings: Settings) -> ChildSpec:
+    """What sees to running experiments."""
+    return _marquee(settings, "watcher", "experiments", "watch")
+
+
 def training(settings: Settings) -> ChildSpec:
     """One training run."""
     return _marquee(settings, "train", "train")

@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     """How often serving looks for a new champion."""
     experiment_refresh_s: float = Field(default=1.0, gt=0)
     """How often serving reads which experiments run."""
+    experiment_watch_s: float = Field(default=3.0, gt=0)
+    """How often the watcher sees to running experiments: ramps, looks, guardrails that stop."""
 
     agents: str = "features"
     """What `faust -A streams.app worker` runs: features, sink, or both with a comma between."""

@@ -121,6 +121,28 @@ def audit(context: typer.Context, experiment_id: Id, as_json: AsJson = False) ->
     _show(_client(context).get(experiment_id, "audit")["entries"], as_json, audit_table)
 
 
+@experiments_app.command("results")
+def results(context: typer.Context, experiment_id: Id, as_json: AsJson = False) -> None:
+    """Show what is known by now, and what the rules of the definition make of it."""
+    from serving.experiments.results_shown import results_shown
+
+    _show(_client(context).get(experiment_id, "results"), as_json, results_shown)
+
+
+@experiments_app.command("watch")
+def watch(
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Serve /metrics and /readyz on this port [address: MARQUEE_HOST].", show_default=False),
+    ] = None,
+) -> None:
+    """Raise traffic as ramps have it, keep looks, stop what harms guardrails, until SIGTERM. `marquee up` runs one."""
+    from serving.experiments.watching import run_watcher
+    from streams.settings import load_settings
+
+    run_watcher(load_settings(), metrics_port)
+
+
 @experiments_app.command("start")
 def start(context: typer.Context, experiment_id: Id) -> None:
     """Let members take part. What was fixed cannot be edited from now on."""

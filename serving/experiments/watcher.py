@@ -21,6 +21,7 @@ from serving.experiments.report import Report
 from serving.experiments.roles import Actor
 from serving.experiments.standing import Standings
 from serving.experiments.store import ExperimentStore
+from streams.agents.health import AgentHealth
 from streams.errors import MarqueeError, TryAgain
 from streams.experiments.definition import Experiment
 from streams.experiments.table import read_experiments
@@ -112,20 +113,25 @@ def stop_reason(report: Report) -> str | None:
     return " ".join(harmed)[:MAX_REASON] or None
 
 
-def watch(watcher: Watcher, stopped: threading.Event, every_s: float, clock_ms: Callable[[], int]) -> None:
+def watch(
+    watcher: Watcher, stopped: threading.Event, every_s: float, clock_ms: Callable[[], int], health: AgentHealth
+) -> None:
     """Tick until `stopped` is set; what is away, or goes wrong, is tried again at the next tick."""
     is_away = False
     while not stopped.is_set():
         try:
             watcher.tick(clock_ms())
+            health.ready(WATCHER.name)
             is_away = False
         except TryAgain as error:
             metrics.WATCHER_ERRORS.labels(type(error).__name__).inc()
+            health.waiting(WATCHER.name, str(error))
             if not is_away:
                 logger.warning("nothing is watched until the database is back: %s", error)
             is_away = True
-        except Exception:  # the loop must outlive any surprise, or ramps and guardrails would stand still unseen
+        except Exception as error:  # the loop must outlive any surprise, or ramps would stand still unseen
             metrics.WATCHER_ERRORS.labels("surprise").inc()
+            health.waiting(WATCHER.name, repr(error))
             logger.exception("experiments could not be watched")
         stopped.wait(every_s)
 

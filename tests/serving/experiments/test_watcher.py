@@ -19,6 +19,7 @@ from serving.experiments.roles import Actor
 from serving.experiments.standing import Standings
 from serving.experiments.store import ExperimentStore
 from serving.experiments.watcher import Watcher, watch
+from streams.agents.health import AgentHealth
 from streams.errors import Corrupt, TryAgain
 from streams.experiments.aggregates import Aggregate
 from streams.experiments.definition import Definition, Guardrail, Plan, RampStep
@@ -188,14 +189,16 @@ def test_a_dead_database_is_waited_for_and_then_seen_to(tmp_path: Path) -> None:
         return NOW_MS
 
     before = metrics.WATCHER_ERRORS.labels("TryAgain")._value.get()
-    watch(bench.watcher, stopped, 0.0, clock)
+    health = AgentHealth()
+    watch(bench.watcher, stopped, 0.0, clock, health)
+    assert health.is_ready()
     assert metrics.WATCHER_ERRORS.labels("TryAgain")._value.get() == before + 1
     assert bench.store.read("rows").traffic == 1.0
     engine.dispose()
 
 
 def test_no_surprise_ends_the_loop(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    stopped, calls = threading.Event(), []
+    stopped, calls, health = threading.Event(), list[int](), AgentHealth()
 
     def clock() -> int:
         calls.append(1)
@@ -204,8 +207,9 @@ def test_no_surprise_ends_the_loop(bench: Bench, caplog: pytest.LogCaptureFixtur
         raise RuntimeError("no clock")
 
     with caplog.at_level(logging.ERROR):
-        watch(bench.watcher, stopped, 0.0, clock)
+        watch(bench.watcher, stopped, 0.0, clock, health)
     assert len(calls) == 3
+    assert not health.is_ready()
 
 
 def test_an_experiment_that_ends_while_it_is_seen_to_is_left_alone(bench: Bench) -> None:

@@ -1,0 +1,61 @@
+"""Results on a terminal, out of what the API answers: what to know first, the verdict, then sentence by sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from serving.experiments.explanation import number, percent
+
+_COLOURS = {"ship": "green", "do_not_ship": "red", "better": "green", "worse": "red", "harmed": "red", "safe": "green"}
+
+
+def results_shown(found: dict[str, Any]) -> Group:
+    """Return a report with the decision about it."""
+    report, decision = found["report"], found["decision"]
+    parts: list[Any] = [Text(sentence, "yellow") for sentence in report["warnings"]]
+    parts.append(Text(report["srm"]["sentence"], "bold red" if report["srm"]["found"] else ""))
+    verdict = Text("By the rules: ", "bold") + Text(decision["verdict"].replace("_", " "), _colour(decision["verdict"]))
+    parts += [verdict + Text(f" ({decision['variant']})" if decision["variant"] else "")]
+    parts += [Text(f"  {reason}") for reason in decision["reasons"]]
+    parts.append(_effects(report))
+    parts += [Text(each["sentence"], _colour(each["harm"])) for each in report["guardrails"]]
+    parts += [Text(each["sentence"]) for each in report["futility"]]
+    return Group(*parts)
+
+
+def _effects(report: dict[str, Any]) -> Table:
+    table = Table(box=None)
+    for name in ("metric", "", "variant", "control", "treatment", "change", "interval", "p", "members"):
+        table.add_column(name, no_wrap=True)
+    for metric in report["metrics"]:
+        for each in metric["effects"]:
+            effect = each["effect"]
+            p_value = effect["p_value"] if each["p_adjusted"] is None else each["p_adjusted"]
+            table.add_row(
+                metric["name"],
+                metric["role"],
+                each["variant"],
+                _said(effect["control"]),
+                _said(effect["treatment"]),
+                Text(_share(effect["relative"]), _colour(each["outcome"])),
+                f"{_share(effect['relative_low'])} to {_share(effect['relative_high'])}",
+                "" if p_value is None else f"{p_value:.2g}",
+                f"{effect['n_control'] + effect['n_treatment']:,}",
+            )
+    return table
+
+
+def _colour(word: str) -> str:
+    return _COLOURS.get(word, "")
+
+
+def _said(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else percent(value, signed=True)
