@@ -227,6 +227,8 @@ def _decide(experiment: Experiment, action: Decide, now_ms: int, *_: Any) -> Exp
         _check_reason("reason", action.overridden, "say why the rules are overridden")
     elif not action.reasons:
         raise FixRequest("reason", "say why; it is kept with the decision")
+    for reason in action.reasons:
+        _check_reason("reason", reason, "say why")
     reasons = (*((f"overridden: {action.overridden}",) if action.overridden else ()), *action.reasons)[:MAX_REASONS]
     return msgspec.structs.replace(
         experiment, status="decided", decided_at_ms=now_ms, verdict=action.verdict, reasons=reasons

@@ -24,6 +24,9 @@ OPERATIONS = (
     ("GET", "/v1/experiments/{experiment_id}"),
     ("PUT", "/v1/experiments/{experiment_id}"),
     ("GET", "/v1/experiments/{experiment_id}/audit"),
+    ("GET", "/v1/experiments/{experiment_id}/results"),
+    ("GET", "/v1/experiments/{experiment_id}/results/history"),
+    ("GET", "/v1/experiments/{experiment_id}/exposures"),
     *(
         ("POST", f"/v1/experiments/{{experiment_id}}/{action}")
         for action in ("start", "ramp", "stop", "decide", "ship", "undo", "archive")

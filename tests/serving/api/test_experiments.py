@@ -105,6 +105,21 @@ def test_who_may_not_is_told_what_it_takes(api: Api) -> None:
     assert api.ok("GET", "/guarded")["status"] == "stopped"
 
 
+def test_the_rules_decide_unless_a_person_says_why_not(api: Api) -> None:
+    for name in ("ruled", "overruled"):
+        api.ok("POST", "", definition(name))
+        api.ok("POST", f"/{name}/start")
+        assert "running" in api.refused(409, "POST", f"/{name}/decide", {"verdict": "ship", "reason": "soon"})["fix"]
+        api.ok("POST", f"/{name}/stop", {"reason": "enough"})
+    ruled = api.ok("POST", "/ruled/decide")
+    assert (ruled["status"], ruled["verdict"]) == ("decided", "inconclusive")
+    assert ruled["reasons"]
+    assert api.refused(422, "POST", "/overruled/decide", {"verdict": "ship"})["field"] == "reason"
+    api.refused(422, "POST", "/overruled/decide", {"reason": "x" * 2_001})
+    assert api.ok("POST", "/overruled/decide", {"verdict": "ship", "reason": "a contract"})["verdict"] == "ship"
+    assert "contract" in api.ok("GET", "/overruled/audit")["entries"][-1]["detail"]["overridden"]
+
+
 def test_reading_is_open_on_this_machine_and_a_wrong_key_is_no_way_in(api: Api, client: httpx.Client) -> None:
     api.ok("POST", "", definition("readable"))
     for path in ("", "/readable", "/readable/audit"):
