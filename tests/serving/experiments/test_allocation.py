@@ -258,6 +258,11 @@ def test_variants_come_by_experiment_in_order_whatever_order_the_table_has() -> 
     assert (assigned.key, list(assigned.variants)) == ("a=v0,b=v0,c=v0", ["a", "b", "c"])
 
 
+def test_an_experiment_of_one_variant_gives_it_to_all_who_take_part(members: Hashes) -> None:
+    indices = variants_of(running("one", [1.0], spans=[(0, WHOLE // 2)]), members[:1_000])
+    assert set(indices) == {0, NOT_IN}
+
+
 def test_without_experiments_everybody_gets_the_defaults() -> None:
     defaults = Patch(model="candidate")
     assert Allocation([], defaults).assign("42", {}) == ({}, frozenset(), defaults, "")
