@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final, TypeVar
+import threading
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -11,6 +13,7 @@ from streams.errors import FixRequest
 
 T = TypeVar("T")
 
+_making: Final = threading.Lock()
 _AT: Final = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _NAMED: Final = re.compile(r"(?:unknown|required) field `([^`]+)`")
 
@@ -18,11 +21,23 @@ _NAMED: Final = re.compile(r"(?:unknown|required) field `([^`]+)`")
 def decode_json(raw: bytes, kind: type[T]) -> T:
     """Return what a JSON text says. Raises FixRequest with the field's path, such as `variants[1].weight`."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return _decoder(kind).decode(raw)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FixRequest("body", f"send JSON: {error}") from None
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """Return the decoder of a type, made by one thread alone: msgspec 0.22 crashes the process where two threads meet a
+    type for the first time at once."""
+    with _making:
+        return _made(kind)
+
+
+@cache
+def _made(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def _refusal(message: str) -> FixRequest:

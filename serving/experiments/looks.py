@@ -50,6 +50,10 @@ class Look(msgspec.Struct, frozen=True, omit_defaults=True):
         return any((each.metric, each.variant, each.harm) == (metric, variant, "harmed") for each in self.guardrails)
 
 
+_decoder: Final = msgspec.json.Decoder(Look)
+"""Made here: msgspec 0.22 crashes the process where two threads meet a type for the first time at once."""
+
+
 def look_of(report: Report, verdict: Verdict, mark: str) -> Look:
     """Return what is kept of a report."""
     effects = (effect for metric in report.metrics for effect in metric.effects)
@@ -122,6 +126,6 @@ def _place(at_ms: int, now_ms: int) -> tuple[int, int]:
 
 def _decode(value: str) -> Look:
     try:
-        return msgspec.json.decode(value, type=Look)
+        return _decoder.decode(value)
     except msgspec.MsgspecError as error:
         raise Corrupt(f"a look at an experiment in the database cannot be read: {error}") from error
