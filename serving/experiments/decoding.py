@@ -32,7 +32,7 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """Return the decoder of a type, made by one thread alone: msgspec 0.22 crashes the process where two threads meet a
     type for the first time at once."""
     with _making:
-        return _made(kind)
+        return _made(kind)  # type: ignore[arg-type]  # mypy does not take a type of unknown kind for hashable
 
 
 @cache
