@@ -117,10 +117,13 @@ const QUESTIONS = {
       {
         name: "verdict",
         label: "Verdict",
-        value: FINAL.includes(decision?.verdict) ? decision.verdict : "inconclusive",
-        options: FINAL.map((verdict) => [verdict, VERDICTS[verdict]]),
+        options: [
+          ["", "As the rules say"],
+          ...FINAL.map((verdict) => [verdict, `Otherwise: ${VERDICTS[verdict].toLowerCase()}`]),
+        ],
+        required: false,
       },
-      { ...REASON, value: (decision?.reasons ?? []).join(" ") },
+      { ...REASON, label: "Why, if not as the rules say?", required: false },
     ],
   }),
   ship: ({ definition }, decision) => ({
@@ -160,7 +163,7 @@ const BODIES = {
   stop: ({ reason }) => ({ reason }),
   undo: ({ reason }) => ({ reason }),
   archive: ({ reason }) => ({ reason }),
-  decide: (values) => values,
+  decide: ({ verdict, reason }) => ({ ...(verdict && { verdict }), ...(reason && { reason }) }),
   ship: (values) => values,
 };
 

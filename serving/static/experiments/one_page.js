@@ -40,7 +40,7 @@ async function read() {
     const experiment = experimentOf(body);
     const [results, history, exposures, audit] = await Promise.all([
       part("/results", {}),
-      part("/history", {}),
+      part(`/results/history?metric=${encodeURIComponent(experiment.definition.primary)}`, {}),
       part("/exposures", {}),
       part("/audit", {}),
     ]);
