@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -80,7 +81,7 @@ def lived_through(
     store.create(definition, OWNER, started_ms - HOUR_MS)
     experiment = store.act(definition.id, Start(), OWNER, started_ms, rng)
     times = [started_ms + int((now_ms - started_ms) * look / looks) for look in range(looks + 1)]
-    for since_ms, until_ms in zip(times, times[1:], strict=False):
+    for since_ms, until_ms in itertools.pairwise(times):
         with OutcomeStore(sql, definition.id).counting() as counting:
             for row in crowd.coming(experiment, since_ms, until_ms, members):
                 counting.replace(definition, None, row)
