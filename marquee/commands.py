@@ -33,6 +33,11 @@ def serving(settings: Settings, listener: socket.socket) -> ChildSpec:
     return dataclasses.replace(spec, descriptors=(fd,))
 
 
+def experiment_agent(settings: Settings) -> ChildSpec:
+    """The agent that counts what members do who are in experiments."""
+    return _marquee(settings, "experiments", "agents", "experiments")
+
+
 def watcher(settings: Settings) -> ChildSpec:
     """What sees to running experiments."""
     return _marquee(settings, "watcher", "experiments", "watch")

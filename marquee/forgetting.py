@@ -13,6 +13,8 @@ from streams.errors import FixRequest
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog
 from streams.events import MAX_ID_BYTES, is_valid_id
+from streams.experiments.outcome_store import forget_outcomes
+from streams.experiments.table import read_experiments
 from streams.forget import Forgotten, forget_member
 from streams.partitioner import partition_for
 from streams.positions import NOTHING, pack_position
@@ -33,11 +35,13 @@ SINK: Final = "warehouse"
 
 class Done(NamedTuple):
     """What a removal did. models: those trained on the member; they keep what they have learnt until they are replaced.
-    unwritten: records that the warehouse does not have yet; the member's may be among them."""
+    unwritten: records that the warehouse does not have yet; the member's may be among them. experiments: out of whose
+    results the member was taken."""
 
     removed: Forgotten
     models: list[TrainedOn]
     unwritten: int
+    experiments: int = 0
 
 
 def forget(settings: Settings, member_id: str) -> Done:
@@ -55,13 +59,16 @@ def forget(settings: Settings, member_id: str) -> Done:
         stack.callback(sql.dispose)
         models = models_trained_on(sql, BlobStore(settings.path_of(settings.blobs_url)), root_of(settings), member_id)
         removed = forget_member(member_id, hot, durable, root_of(settings), end_position(log, member_id))
-        return Done(removed, models, unwritten)
+        definitions = {each.definition.id: each.definition for each in read_experiments(sql)}
+        return Done(removed, models, unwritten, forget_outcomes(sql, definitions, member_id))
 
 
 def forgotten_lines(done: Done, retention_ms: int) -> list[str]:
     """Return what a removal did and what is left, a line each."""
     states, rows, warehouse_rows = done.removed
     lines = [f"{states:,} states, {rows:,} rows of history, {warehouse_rows:,} of the warehouse removed"]
+    if done.experiments:
+        lines.append(f"taken out of the results of {done.experiments:,} experiments")
     if done.unwritten:
         lines.append(f"the warehouse's agent has {done.unwritten:,} records yet to write: run this again once it has")
     lines.append(f"what the log still holds goes with its retention, within {retention_ms // DAY_MS} days")

@@ -98,6 +98,7 @@ def _start(
             set_up.run(NEEDED)
         is_complete = set_up.is_done(NEEDED)
         missing = wait_until_ready(settings.host, settings.port, degraded=not is_complete)
+        supervisor.start(commands.experiment_agent(settings))
         supervisor.start(commands.watcher(settings))
         _announce(settings, console, missing, time.monotonic() - started_s)
         if is_complete:

@@ -57,10 +57,10 @@ def test_prometheus_asks_services_that_there_are() -> None:
         for search in job["dns_sd_configs"]
         for name in search["names"]
     }
-    assert found == {("serving", 8000), ("features", 8100), ("sink", 8100), ("watcher", 8100)}
+    assert found == {("serving", 8000), ("features", 8100), ("sink", 8100), ("experiments", 8100), ("watcher", 8100)}
     for file in config["rule_files"]:
         assert (DEPLOY / "prometheus" / file).is_file()
-    for name in ("features", "sink"):
+    for name in ("features", "sink", "experiments"):
         assert SERVICES[name]["command"] == ["agents", name, "--metrics-port", "8100"]
 
 

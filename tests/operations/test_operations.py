@@ -104,7 +104,7 @@ def test_prometheus_looks_for_what_compose_runs_and_compose_mounts_what_there_is
     services = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
     jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     places = {(name, sd["port"]) for job in jobs for sd in job["dns_sd_configs"] for name in sd["names"]}
-    assert places == {("serving", 8000), ("features", 8100), ("sink", 8100), ("watcher", 8100)}
+    assert places == {("serving", 8000), ("features", 8100), ("sink", 8100), ("experiments", 8100), ("watcher", 8100)}
     assert {name for name, _ in places} <= services.keys()
     assert all(str(port) in services[name]["command"] for name, port in places if name != "serving")
     for service in ("prometheus", "grafana"):
