@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.experiments.conflicts import conflicts, layer_of
+from serving.experiments.conflicts import conflicts, layer_of, precedence
 from serving.experiments.draw import Draw
 from serving.experiments.hashing import HASH_RANGE, Hashes
 from streams.experiments.definition import Experiment, Patch
@@ -136,11 +136,15 @@ def _changes(patch: Patch) -> list[tuple[int, str, Any]]:
 
 
 def _forced(experiments: Sequence[Experiment]) -> dict[str, dict[str, str]]:
-    """Return testers' variants, by member and experiment."""
+    """Return testers' variants, by member and experiment; of a layer's, that of the experiment that started
+    first."""
     forced: dict[str, dict[str, str]] = {}
-    for experiment in experiments:
-        for member_id, variant in experiment.definition.forced.items():
-            forced.setdefault(member_id, {})[experiment.definition.id] = variant
+    taken: set[tuple[str, str]] = set()
+    for definition in (each.definition for each in sorted(experiments, key=precedence)):
+        for member_id, variant in definition.forced.items():
+            if (member_id, layer_of(definition)) not in taken:
+                forced.setdefault(member_id, {})[definition.id] = variant
+        taken.update((member_id, layer_of(definition)) for member_id in definition.forced)
     return forced
 
 
@@ -148,6 +152,8 @@ def _problems(running: Sequence[Experiment]) -> dict[str, str]:
     """Return why experiments can take no members, by id."""
     problems = {each.definition.id: why for each in running if (why := _fault(each)) is not None}
     for conflict in conflicts([each for each in running if each.definition.id not in problems]):
+        if conflict.field == "forced":  # testers can be edited at any time; `_forced` settles it
+            continue
         if conflict.first not in problems:  # who gives way stands in nobody's way
             problems.setdefault(conflict.then, f"{conflict.field}: {conflict.why}")
     return problems

@@ -190,6 +190,16 @@ def test_a_tester_of_one_experiment_is_in_no_other_of_its_layer() -> None:
     assert assigned.forced == {"b"}
 
 
+def test_a_tester_of_two_experiments_of_a_layer_is_in_the_one_that_started_first() -> None:
+    spans = [(0, WHOLE // 2)], [(WHOLE // 2, WHOLE)]
+    late = running("a", layer="home", spans=spans[0], forced={"tess": "v1", "tom": "v1"}, started_at_ms=2)
+    early = running("b", layer="home", spans=spans[1], forced={"tess": "v0"}, started_at_ms=1)
+    allocation = Allocation([late, early], Patch())
+    assert not allocation.problems
+    assert allocation.assign("tess", {}).variants == {"b": "v0"}
+    assert allocation.assign("tom", {}).variants == {"a": "v1"}
+
+
 _NOWHERE = (Rule("country", "in", ("XX",)),)
 
 
