@@ -12,7 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from load_tests.experiments import asos_report, coverage, cuped, false_positives
+from load_tests.experiments import asos_report, costs, coverage, cuped, false_positives
 from load_tests.experiments.real import Split, splits
 
 
@@ -21,6 +21,7 @@ class Part(StrEnum):
 
     FALSE_POSITIVES = "false-positives"
     COVERAGE = "coverage"
+    COSTS = "costs"
     CUPED = "cuped"
     ASOS = "asos"
 
@@ -41,7 +42,7 @@ def main(
     """Measure, and print as it goes. Exits with 1 if a method that promises alpha at any look does not keep to it."""
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # processes share the cores; read when they start
     console = Console(width=None if sys.stdout.isatty() else 160)
-    data = splits() if only is None or set(only) != {Part.ASOS} else []
+    data = splits() if not only or set(only) - {Part.ASOS, Part.COSTS} else []
     real = _kuairand(console, data)
     found: dict[str, Any] = {}
     for part in only or tuple(Part):
@@ -49,6 +50,8 @@ def main(
             found[part] = false_positives.measure(console, simulations, seed, jobs, alpha, real)
         elif part is Part.COVERAGE:
             found[part] = coverage.measure(console, simulations // 2, seed, jobs, alpha, real)
+        elif part is Part.COSTS:
+            found[part] = costs.measure(console, alpha)
         elif part is Part.CUPED:
             found[part] = cuped.measure(console, data, seed)
         else:
