@@ -24,6 +24,7 @@ from fastapi import APIRouter, FastAPI
 import serving.api
 from serving.asgi import Front
 from serving.catalogue_holder import CatalogueHolder
+from serving.experiments.baselines import Baselines
 from serving.experiments.exposing import ExposureLog
 from serving.experiments.live import FILE, LiveExperiments
 from serving.generations import GenerationalReads, follow_generations, look
@@ -49,6 +50,8 @@ from serving.services import Services
 from serving.titles import SnapshotArchive, TitleBoard
 from streams.errors import FixRequest, SlowDown, TryAgain
 from streams.event_log.open import ensure_topics, open_event_log
+from streams.experiments.metric import Metric
+from streams.experiments.moments import Moments
 from streams.features.member import MEMBER
 from streams.features.replay import feature_versions
 from streams.features.title import TITLE, TITLE_SHOWN
@@ -216,12 +219,21 @@ def open_services(settings: Settings) -> Services:
         impressions=impressions,
         exposures=exposures,
         experiments=experiments,
+        baselines=Baselines(partial(_past, settings)),
         requests=RequestMemo(Treatments(experiments)),
         clock_ms=wall_clock_ms,
         engines=engines,
         problems=lambda: find_problems(engines, live, catalogue, models, impressions, exposures, experiments),
     )
     return services
+
+
+def _past(settings: Settings, metric: Metric, days: float, pre_period_s: int, now_ms: int) -> tuple[Moments, float]:
+    """Return a metric's past out of the warehouse, which serving does not read otherwise."""
+    from streams.experiments.baseline import metric_past  # pyarrow takes as much memory as the rest of serving
+    from streams.warehouse.root import root_of
+
+    return metric_past(root_of(settings), metric, days, pre_period_s, now_ms)
 
 
 def _state_reader(settings: Settings, hot: StateStore, live: LiveReads, durable: DurableStore) -> StateReader:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from serving.catalogue_holder import CatalogueHolder
+from serving.experiments.baselines import Baselines
 from serving.experiments.exposing import ExposureLog
 from serving.experiments.live import LiveExperiments
 from serving.generations import GenerationalReads
@@ -66,6 +67,7 @@ class Services:
     impressions: ImpressionLog
     exposures: ExposureLog
     experiments: LiveExperiments
+    baselines: Baselines
     requests: RequestMemo
     clock_ms: Callable[[], int]
     engines: EngineProbe

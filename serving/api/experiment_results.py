@@ -11,13 +11,17 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from serving.api.dependencies import NOT_FOUND, PROBLEMS, ServicesDep
-from serving.api.experiments import MAX_ID, Store, searchable
+from serving.api.experiments import MAX_ID, TOO_LARGE, Body, Store, searchable
+from serving.api.json_schema import json_body
 from serving.api.keys import KEY_PROBLEMS, Viewer
+from serving.experiments.baselines import check_reckonable
+from serving.experiments.decoding import decode_json
+from serving.experiments.design import Baseline, design
 from serving.experiments.looks import read_looks
 from serving.experiments.presentation import in_full
 from serving.experiments.standing import Standings
 from streams.experiments.aggregates import ALL, Aggregate, Sums
-from streams.experiments.definition import Experiment
+from streams.experiments.definition import Definition, Experiment
 from streams.experiments.outcome_store import read_aggregates
 
 router = APIRouter(tags=["experiments"])
@@ -32,6 +36,18 @@ def _experiment(experiment_id: str, store: Store, _actor: Viewer) -> Experiment:
 Found = Annotated[Experiment, Depends(_experiment)]
 
 
+def _given(
+    mean: Annotated[float | None, Query(ge=-1e12, le=1e12, description="Of the primary metric")] = None,
+    variance: Annotated[float | None, Query(gt=0, le=1e24, description="Of one member's number")] = None,
+    members_a_day: Annotated[float | None, Query(gt=0, le=1e10, description="Who come for the first time")] = None,
+    correlation: Annotated[float | None, Query(gt=-1, lt=1, description="With the time before, for CUPED")] = None,
+) -> dict[str, float | None]:
+    return {"mean": mean, "variance": variance, "members_a_day": members_a_day, "correlation": correlation}
+
+
+Given = Annotated[dict[str, float | None], Depends(_given)]
+
+
 class ExposedDay(msgspec.Struct, frozen=True):
     """Members of a variant by the day (since 1970-01-01 UTC) of their first exposure; degraded: those on a page below
     the top of the ladder; crossed: others, who do not count because they saw another variant, too."""
@@ -41,6 +57,26 @@ class ExposedDay(msgspec.Struct, frozen=True):
     members: int
     degraded: int
     crossed: int
+
+
+@router.post(
+    "/v1/experiments/design",
+    summary="How long a test takes",
+    openapi_extra=json_body(Definition),
+    responses=PROBLEMS | KEY_PROBLEMS | TOO_LARGE,
+    response_class=Response,
+)
+def plan_duration(body: Body, services: ServicesDep, given: Given, _actor: Viewer) -> Response:
+    """Return how many members and days the declared effect takes, and the power by days, from the primary metric's own
+    past on this platform; nothing is kept. What is given in the query takes the place of what the past says."""
+    definition = decode_json(body, Definition)
+    check_reckonable(definition)
+    known = {name: value for name, value in given.items() if value is not None}
+    if {"mean", "variance", "members_a_day"} <= known.keys():
+        baseline = Baseline(**known)
+    else:
+        baseline = msgspec.structs.replace(services.baselines.of(definition, services.clock_ms()), **known)
+    return _json(design(definition, baseline))
 
 
 @router.get(

@@ -121,12 +121,41 @@ def audit(context: typer.Context, experiment_id: Id, as_json: AsJson = False) ->
     _show(_client(context).get(experiment_id, "audit")["entries"], as_json, audit_table)
 
 
+@experiments_app.command("design")
+def design(
+    context: typer.Context,
+    file: File,
+    mean: Annotated[float | None, typer.Option(help="Of the primary metric; of its past by default.")] = None,
+    variance: Annotated[float | None, typer.Option(help="Of one member's number.")] = None,
+    members_a_day: Annotated[float | None, typer.Option(help="Who come for the first time.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many members and days a definition's effect takes, by the past of its primary metric."""
+    from serving.experiments.definition_file import read_definition_file
+    from serving.experiments.results_shown import design_shown
+
+    body, given = read_definition_file(file), {"mean": mean, "variance": variance, "members_a_day": members_a_day}
+    _show(_client(context).post("design", body=body, **given), as_json, design_shown)
+
+
 @experiments_app.command("results")
 def results(context: typer.Context, experiment_id: Id, as_json: AsJson = False) -> None:
     """Show what is known by now, and what the rules of the definition make of it."""
     from serving.experiments.results_shown import results_shown
 
     _show(_client(context).get(experiment_id, "results"), as_json, results_shown)
+
+
+@experiments_app.command("recompute")
+def recompute(experiment_id: Id) -> None:
+    """Count an experiment anew from the warehouse, and hold it against what the agent has counted."""
+    from serving.experiments.recomputing import lines_of, recompute_and_compare
+    from streams.settings import load_settings
+
+    found = recompute_and_compare(load_settings(), experiment_id)
+    for line in lines_of(found):
+        typer.echo(line)
+    raise typer.Exit(bool(found.different))
 
 
 @experiments_app.command("watch")

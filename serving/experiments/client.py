@@ -40,12 +40,11 @@ class ExperimentsClient:
 
     def get(self, *path: str, **query: Any) -> Any:
         """Return what there is at a path below /v1/experiments."""
-        given = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
-        return self._call("GET", path, query=given)
+        return self._call("GET", path, query=_query(query))
 
-    def post(self, *path: str, body: Any) -> Any:
+    def post(self, *path: str, body: Any, **query: Any) -> Any:
         """Post JSON to a path below /v1/experiments."""
-        return self._call("POST", path, body)
+        return self._call("POST", path, body, query=_query(query))
 
     def put(self, *path: str, body: Any, revision: int) -> Any:
         """Put JSON where a revision is."""
@@ -72,6 +71,10 @@ class ExperimentsClient:
                 raise _named(error.code, error.read()) from None
         except (OSError, msgspec.DecodeError) as error:
             raise TryAgain(f"no Marquee answers at {self._url} ({error}); start it with `marquee up`") from None
+
+
+def _query(given: dict[str, Any]) -> str:
+    return urlencode({name: value for name, value in given.items() if value is not None}, doseq=True)
 
 
 def _named(status: int, content: bytes) -> MarqueeError:

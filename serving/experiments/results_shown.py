@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group
 from rich.table import Table
@@ -10,7 +10,18 @@ from rich.text import Text
 
 from serving.experiments.explanation import number, percent
 
-_COLOURS = {"ship": "green", "do_not_ship": "red", "better": "green", "worse": "red", "harmed": "red", "safe": "green"}
+SHOWN_POINTS: Final = 15
+BAR: Final = 30
+"""Characters of a bar of power 1."""
+
+_COLOURS: Final = {
+    "ship": "green",
+    "do_not_ship": "red",
+    "better": "green",
+    "worse": "red",
+    "harmed": "red",
+    "safe": "green",
+}
 
 
 def results_shown(found: dict[str, Any]) -> Group:
@@ -25,6 +36,25 @@ def results_shown(found: dict[str, Any]) -> Group:
     parts += [Text(each["sentence"], _colour(each["harm"])) for each in report["guardrails"]]
     parts += [Text(each["sentence"]) for each in report["futility"]]
     return Group(*parts)
+
+
+def design_shown(design: dict[str, Any]) -> Group:
+    """Return what an effect takes, and the power by days."""
+    baseline = design["baseline"]
+    known = (
+        f"Of the primary metric: {number(baseline['mean'])} a member, standard deviation "
+        f"{number(baseline['variance'] ** 0.5)}; {number(baseline['members_a_day'])} new members a day; what they did "
+        f"before takes {percent(design['variance_reduction'])} off the variance."
+    )
+    table = Table(box=None)
+    for name in ("days", "members", "power", "smallest effect", ""):
+        table.add_column(name, no_wrap=True)
+    points = design["curve"]
+    for point in points[:: max(1, len(points) // SHOWN_POINTS)]:
+        bar = "█" * round(point["power"] * BAR)
+        mde = "" if point["mde"] is None else percent(point["mde"])
+        table.add_row(f"{point['days']:g}", f"{point['members']:,}", percent(round(point["power"], 3)), mde, bar)
+    return Group(Text(design["sentence"], "bold"), Text(known), table)
 
 
 def _effects(report: dict[str, Any]) -> Table:

@@ -21,6 +21,7 @@ OPERATIONS = (
     ("GET", "/v1/experiments"),
     ("POST", "/v1/experiments"),
     ("POST", "/v1/experiments/validate"),
+    ("POST", "/v1/experiments/design"),
     ("GET", "/v1/experiments/{experiment_id}"),
     ("PUT", "/v1/experiments/{experiment_id}"),
     ("GET", "/v1/experiments/{experiment_id}/audit"),

@@ -9,18 +9,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 
 from serving.api import experiment_results, experiments
+from serving.experiments.baselines import Baselines
 from serving.experiments.lifecycle import Start, Stop
 from serving.experiments.roles import Actor, add_key, new_key
 from serving.experiments.standing import Standings
 from serving.experiments.store import ExperimentStore
 from serving.problems import add_problem_handlers
 from streams.experiments.aggregates import Aggregate, encode_sums
+from streams.experiments.definition import Plan
+from streams.experiments.metric import Metric
+from streams.experiments.moments import Moments
 from streams.experiments.tables import aggregates_table
 from streams.settings import Settings
 from streams.stores.sql import writing
@@ -41,7 +46,10 @@ class Bench:
         self.key = new_key()
         add_key(engine, self.key, "ben", "approver", 1)
         app = FastAPI()
-        app.state.services = SimpleNamespace(sql=engine, settings=settings, clock_ms=lambda: self.now_ms, blobs=None)
+        self.asked: list[float] = []
+        app.state.services = SimpleNamespace(
+            sql=engine, settings=settings, clock_ms=lambda: self.now_ms, blobs=None, baselines=Baselines(self.past)
+        )
         add_problem_handlers(app)
         for module in (experiments, experiment_results):
             app.include_router(module.router)
@@ -53,6 +61,17 @@ class Bench:
 
     def stop(self) -> None:
         self.store.act("rows", Stop("enough"), EDITOR, self.now_ms, random.Random(1))
+
+    def past(self, metric: Metric, days: float, *_: int) -> tuple[Moments, float]:
+        self.asked.append(days)
+        if metric.measure.types == ("skip",):
+            return Moments(), 0.0
+        return moments_of(poisson(np.random.default_rng(5), 2.0, 5_000)), 500.0
+
+    def design(self, status: int = 200, query: str = "", **changes: Any) -> Any:
+        answer = self.call("POST", f"design{query}", msgspec.to_builtins(definition_of(**changes)))
+        assert answer.status_code == status, answer.text
+        return answer.json()
 
     def count(self, aggregates: list[Aggregate]) -> None:
         """Put aggregates where the agent puts them."""
@@ -181,3 +200,39 @@ def test_where_reading_is_closed_a_key_of_any_role_is_wanted(tmp_path: Path, sql
     for path in ("results", "results/history", "exposures"):
         bench.get(f"rows/{path}", 401)
         assert bench.call("GET", f"rows/{path}", key=viewer).status_code == 200
+
+
+def test_a_design_says_how_long_the_effect_takes_from_the_metric_s_own_past(bench: Bench) -> None:
+    found = bench.design(mde=0.05)
+    assert found["baseline"]["mean"] == pytest.approx(2.0, abs=0.1)
+    assert found["baseline"]["members_a_day"] == 500.0
+    assert 7 < found["days"] < 60
+    assert found["curve"][0]["power"] < found["curve"][-1]["power"]
+    assert f"{found['members']:,}" in found["sentence"]
+    assert bench.design(mde=0.1)["members"] < found["members"]
+    assert bench.asked == [28.0]
+
+
+def test_a_past_is_read_anew_once_it_is_old(bench: Bench) -> None:
+    for later_ms in (0, 599_999, 600_000):
+        bench.now_ms = NOW_MS + later_ms
+        bench.design()
+    assert bench.asked == [28.0, 28.0]
+
+
+def test_what_is_given_takes_the_place_of_the_past(bench: Bench) -> None:
+    assert bench.design(query="?members_a_day=5000")["baseline"]["members_a_day"] == 5_000
+    bench.asked.clear()
+    given = bench.design(query="?mean=0.1&variance=0.09&members_a_day=100")
+    assert given["baseline"] == {"mean": 0.1, "variance": 0.09, "members_a_day": 100, "correlation": 0}
+    assert bench.asked == []
+
+
+def test_a_design_of_a_draft_wants_only_what_it_is_reckoned_from(bench: Bench) -> None:
+    plan = Plan("group_sequential")
+    assert bench.design(hypothesis="", owner="", id="No Id", plan=plan)["inflation"] > 1
+    assert bench.design(422, mde=0.0)["field"] == "mde"
+    assert bench.design(422, primary="none")["field"] == "primary"
+    assert bench.design(422, plan=Plan(alpha=2.0))["field"] == "plan.alpha"
+    assert bench.design(422, query="?variance=-1")["field"] == "variance"
+    assert "no baseline" in bench.design(422, primary="skips", guardrails=())["detail"]
