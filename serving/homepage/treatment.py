@@ -125,7 +125,7 @@ def defaults_key(defaults: Patch) -> str:
     """Return what tells pages under other defaults apart, "" for those that nothing was ever shipped to.
 
     >>> defaults_key(Patch()), defaults_key(Patch(model="candidate"))
-    ('', '|defaults=46c46ea4')
+    ('', '|defaults=eaa40700')
     """
     if defaults == Patch():
         return ""
