@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -35,13 +34,6 @@ from tests.streams.experiments.world import DAY_MS, START_MS, an_experiment, an_
 
 EPOCH = 1
 EVENTS, SEEN = TopicPartition(MEMBER_EVENTS, 0), TopicPartition(EXPOSURES, 0)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_sql(Settings(state=tmp_path))
-    yield engine
-    engine.dispose()
 
 
 def put(engine: sa.Engine, experiment: Experiment) -> None:
@@ -118,8 +110,8 @@ def play(number: int, member_id: str, at_ms: int, kind: str = "play") -> Event:
 
 
 @pytest.fixture
-def world(engine: sa.Engine) -> World:
-    return World(engine)
+def world(sql_engine: sa.Engine) -> World:
+    return World(sql_engine)
 
 
 def test_what_members_do_after_their_exposure_is_counted(world: World) -> None:
