@@ -3,7 +3,9 @@ method would have decided, and when.
 
 The data holds, for each treatment, metric and half a day or day, both arms' members, means and variances so far. What
 members do goes on after they came, so an arm's mean grows with time, and successive looks are not quite sums of
-independent members: the guarantees hold for the data that they were made for, these show what would be seen.
+independent members: the guarantees hold for the data that they were made for, these show what would be seen. Some rows
+were read while the data moved: one arm's mean is newer than the other's, and the difference jumps for this row alone.
+The platform's aggregates are of one moment; here `twice` asks for two rows in succession.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class Decided(msgspec.Struct, frozen=True):
 
     series: Series
     sequential: tuple[float, int] | None
+    twice: tuple[float, int] | None
     untuned: tuple[float, int] | None
     group_sequential: tuple[float, int] | None
     peeked: tuple[float, int] | None
@@ -105,6 +108,7 @@ def decide(series: Series, alpha: float) -> Decided:
         return None
 
     fixed = [welch(found, alpha) for found in compared]
+    always = [sequential(found, alpha, planned) for found in compared]
     places = counted([sum(look.members) for look in usable], planned, PLAN.looks)
     fractions = [sum(usable[place].members) / planned for place in places]
     grouped = [
@@ -113,12 +117,23 @@ def decide(series: Series, alpha: float) -> Decided:
     ]
     return Decided(
         series,
-        sequential=first([sequential(found, alpha, planned) for found in compared], usable),
+        sequential=first(always, usable),
+        twice=first(*_again(always, usable)),
         untuned=first([sequential(found, alpha, 10.0 * PLAN.min_members) for found in compared], usable),
         group_sequential=first(grouped, [usable[place] for place in places]),
         peeked=first(fixed, usable),
         at_end=first(fixed[-1:], usable[-1:]),
     )
+
+
+def _again(effects: Sequence[Effect], looks: Sequence[Look]) -> tuple[list[Effect], list[Look]]:
+    """Return the effects that were found with the same sign at the look before, and their looks."""
+    kept = [
+        (now, look)
+        for before, now, look in zip(effects, effects[1:], looks[1:], strict=False)
+        if before.found and now.found and ((before.difference or 0.0) > 0.0) == ((now.difference or 0.0) > 0.0)
+    ]
+    return [effect for effect, _ in kept], [look for _, look in kept]
 
 
 def intervals(series: Series, alpha: float) -> list[tuple[float, Effect, Effect]]:

@@ -68,6 +68,16 @@ def test_a_clear_effect_is_found_early_and_none_where_there_is_none(tmp_path: Pa
     assert [getattr(decide(none, 0.05), name) for name in METHODS.values()] == [None] * len(METHODS)
 
 
+def test_a_row_that_jumps_and_comes_back_is_no_finding_at_two_looks_in_a_row(tmp_path: Path) -> None:
+    jumping = rows(0.0)
+    jumping[9]["mean_t"] = 1.3
+    file = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(jumping), file)
+    found = decide(read_asos(file)[0], 0.05)
+    assert found.sequential == (0.5, 1)
+    assert found.twice is None
+
+
 def test_rows_without_a_variance_are_left_out(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.Table.from_pylist([*rows(0.1, float("nan"))]), file)
