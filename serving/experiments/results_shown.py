@@ -58,21 +58,20 @@ def design_shown(design: dict[str, Any]) -> Group:
 
 
 def _effects(report: dict[str, Any]) -> Table:
+    several = len({each["variant"] for metric in report["metrics"] for each in metric["effects"]}) > 1
     table = Table(box=None)
-    for name in ("metric", "", "variant", "control", "treatment", "change", "interval", "p", "members"):
+    table.add_column("metric", overflow="fold")
+    for name in ("role", "change", "interval", "p", "members"):
         table.add_column(name, no_wrap=True)
     for metric in report["metrics"]:
         for each in metric["effects"]:
             effect = each["effect"]
             p_value = effect["p_value"] if each["p_adjusted"] is None else each["p_adjusted"]
             table.add_row(
-                metric["name"],
+                f"{metric['name']}, {each['variant']}" if several else metric["name"],
                 metric["role"],
-                each["variant"],
-                _said(effect["control"]),
-                _said(effect["treatment"]),
                 Text(_share(effect["relative"]), _colour(each["outcome"])),
-                f"{_share(effect['relative_low'])} to {_share(effect['relative_high'])}",
+                _between(effect["relative_low"], effect["relative_high"]),
                 "" if p_value is None else f"{p_value:.2g}",
                 f"{effect['n_control'] + effect['n_treatment']:,}",
             )
@@ -83,9 +82,9 @@ def _colour(word: str) -> str:
     return _COLOURS.get(word, "")
 
 
-def _said(value: float | None) -> str:
-    return "" if value is None else number(value)
-
-
 def _share(value: float | None) -> str:
-    return "?" if value is None else percent(value, signed=True)
+    return "not yet" if value is None else percent(value, signed=True)
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{_share(low)} to {_share(high)}"
