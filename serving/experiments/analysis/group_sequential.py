@@ -201,7 +201,7 @@ def _check(fractions: Sequence[float], alpha: float) -> None:
     if not all(math.isfinite(fraction) for fraction in fractions):
         raise FixRequest("looks", "give the information of each look as a finite share of the plan")
     for before, now in zip([0.0, *fractions], fractions, strict=False):
-        if now - before < MIN_STEP:
+        if now - before < (1.0 - 1e-9) * MIN_STEP:  # quotients of members are rounded
             raise FixRequest(
                 "looks", f"each look needs {MIN_STEP:g} of the planned information more than the one before"
             )

@@ -108,6 +108,11 @@ def test_however_often_one_looks_what_counts_fits_the_plan(members: list[int], l
     assert len(boundaries(fractions, 0.05, "pocock")) == len(places)
 
 
+def test_looks_just_far_enough_apart_are_taken_whatever_rounding_makes_of_their_shares() -> None:
+    assert 0.702 - 0.701 < 0.001
+    assert len(boundaries((0.701, 0.702, 1.0), 0.05, "pocock")) == 3
+
+
 @pytest.mark.parametrize(
     ("fractions", "alpha"),
     [
