@@ -24,7 +24,7 @@ export function saveKey(key) {
 }
 
 // Returns the decoded answer; raises Problem, whose status is 0 where no server answered.
-export async function call(method, path, body, { key = savedKey(), revision } = {}) {
+export async function call(method, path, body, { key = savedKey(), revision, timeoutMs = TIMEOUT_MS } = {}) {
   const headers = { accept: "application/json" };
   if (revision !== undefined) headers["if-match"] = `"${revision}"`;
   if (key) headers.authorization = `Bearer ${key}`;
@@ -37,7 +37,7 @@ export async function call(method, path, body, { key = savedKey(), revision } = 
       cache: "no-store",
       credentials: "omit",
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     text = await answer.text();
   } catch {

@@ -1,10 +1,11 @@
 // The effect on the primary metric as it was seen at each look, in the band that holds the truth at all looks at once.
 
 import { change, DAY_MS, day, interval, moment } from "./format.js";
-import { colour, path, picture, ribbon, scale, ticks, xAxis, yAxis } from "./plot.js";
+import { colour, path, picture, ribbon, scale, ticks, timeTicks, xAxis, yAxis } from "./plot.js";
 import { svg } from "./dom.js";
 
 const HEIGHT = 300;
+const FEW = 12; // points that each want a dot
 const [LEFT, RIGHT, TOP, BOTTOM] = [64, 14, 14, HEIGHT - 30];
 
 // arms: [{key, index, points: [{atMs, estimate, low, high}]}] in order of time; mde: signed, the effect worth finding.
@@ -15,8 +16,7 @@ export function drawEffectOverTime({ metric, arms, mde }, width) {
   const x = scale([begin, end], [LEFT, width - RIGHT]);
   const [low, high] = reach(arms, mde);
   const y = scale([low, high], [BOTTOM, TOP]);
-  const days = end - begin > 2 * DAY_MS;
-  const marks = ticks(begin, end, Math.max(2, Math.floor((width - LEFT) / 110)));
+  const marks = timeTicks(begin, end, Math.max(2, Math.floor((width - LEFT) / 80)));
   const image = picture(
     width,
     HEIGHT,
@@ -32,9 +32,7 @@ export function drawEffectOverTime({ metric, arms, mde }, width) {
       ),
     ),
     yAxis(ticks(low, high, 5), y, LEFT, width - RIGHT, (mark) => change(mark).replace(/\.0+ %/, " %")),
-    xAxis(days ? wholeDays(begin, end, width) : marks, x, BOTTOM, (mark) =>
-      days ? day(mark) : moment(mark).slice(-9, -4),
-    ),
+    xAxis(marks, x, BOTTOM, (mark) => (mark % DAY_MS === 0 ? day(mark) : moment(mark).slice(-9, -4))),
     svg("line", { class: "zero", x1: LEFT, x2: width - RIGHT, y1: y(0), y2: y(0) }),
     Number.isFinite(mde) && mde !== 0
       ? [
@@ -71,6 +69,7 @@ function armShape({ index, points }, x, y) {
       ),
     }),
     svg("path", { class: "stroke", "stroke-width": 2, "stroke-linejoin": "round", d: path(line) }),
+    line.length <= FEW ? line.map(([cx, cy]) => svg("circle", { class: "fill", cx, cy, r: 3 })) : null,
     line.length ? svg("circle", { class: "fill", cx: line.at(-1)[0], cy: line.at(-1)[1], r: 4 }) : null,
   );
 }
@@ -87,13 +86,6 @@ function reach(arms, mde) {
   const [low, high] = [Math.max(Math.min(...values), -bound), Math.min(Math.max(...values), bound)];
   const room = Math.max(high - low, 0.002) * 0.08;
   return [low - room, high + room];
-}
-
-function wholeDays(begin, end, width) {
-  const every = Math.max(1, Math.ceil((end - begin) / DAY_MS / Math.max(2, (width - LEFT) / 80)));
-  const marks = [];
-  for (let at = Math.ceil(begin / DAY_MS) * DAY_MS; at <= end; at += every * DAY_MS) marks.push(at);
-  return marks;
 }
 
 function readings(arms, atMs) {

@@ -197,11 +197,18 @@ export function auditSection(rows) {
   );
 }
 
+function valueText(name, value) {
+  const text = (one) => (name === "traffic" ? percent(one) : String(one));
+  if (Array.isArray(value)) return value.map(text).join(", ");
+  if (typeof value !== "object") return text(value);
+  return "before" in value ? `${text(value.before)} to ${text(value.after)}` : JSON.stringify(value);
+}
+
 // Details as `name: value`, without what is long and shown elsewhere.
 function detailText(detail) {
   if (detail === null || detail === undefined || detail === "") return "";
   if (typeof detail !== "object") return String(detail);
-  const short = ([name, value]) => `${words(name)}: ${typeof value === "object" ? JSON.stringify(value) : value}`;
+  const short = ([name, value]) => `${words(name)}: ${valueText(name, value)}`;
   return Object.entries(detail)
     .filter(([name, value]) => name !== "definition" && value !== null && JSON.stringify(value).length < 400)
     .map(short)

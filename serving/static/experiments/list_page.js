@@ -4,7 +4,7 @@ import { listExperiments } from "./api.js";
 import { $, h, morphChildren } from "./dom.js";
 import { forestRow, reachOf } from "./forest.js";
 import { change, count, duration, interval, title, VERDICTS, words } from "./format.js";
-import { readReports, reportFor } from "./list_results.js";
+import { readReports, resultsFor } from "./list_results.js";
 import { daysOf, experimentOf, headline, metricOf, signOf } from "./shapes.js";
 import { notice, repeat, startShell } from "./shell.js";
 
@@ -33,7 +33,7 @@ const isWanted = ({ status }) => !chosen() || status === chosen();
 
 function render(all, whole) {
   const wanted = chosen();
-  const shown = all.filter(isWanted).map((experiment) => ({ ...experiment, report: reportFor(experiment) }));
+  const shown = all.filter(isWanted).map((experiment) => ({ ...experiment, ...resultsFor(experiment) }));
   morphChildren($("filters"), filters(all, wanted));
   $("list").removeAttribute("aria-busy");
   if (!all.length) return morphChildren($("list"), [emptyState()]);
@@ -114,11 +114,16 @@ function line(experiment, reach) {
     h(
       "td",
       {},
-      h("div", {}, verdict ? (VERDICTS[verdict] ?? verdict) : ""),
+      verdict ? h("div", {}, VERDICTS[verdict]) : soFar(experiment),
       report?.srm?.found ? h("span", { class: "tag warn", title: report.srm.sentence ?? "" }, "shares are off") : null,
     ),
     h("td", { "data-label": "Owner" }, definition.owner),
   );
+}
+
+// What the rules say while nothing is decided.
+function soFar({ status, decision }) {
+  return decision && status !== "draft" ? h("small", {}, `so far: ${VERDICTS[decision.verdict].toLowerCase()}`) : null;
 }
 
 function effect({ definition, report, status }, reach) {

@@ -15,8 +15,13 @@ export async function readReports(experiments, shown) {
   async function worker() {
     for (let next = wanted.shift(); next; next = wanted.shift()) {
       try {
-        const { report } = await get(experimentPath(next.definition.id, "/results"));
-        kept.set(next.definition.id, { revision: next.revision, report: reportOf(report), readAt: Date.now() });
+        const { report, decision } = await get(experimentPath(next.definition.id, "/results"));
+        kept.set(next.definition.id, {
+          revision: next.revision,
+          report: reportOf(report),
+          decision,
+          readAt: Date.now(),
+        });
         shown();
       } catch {
         // the list says that no effect is known
@@ -31,4 +36,8 @@ function isFresh({ definition, revision, status }, now) {
   return entry?.revision === revision && (status !== "running" || now - entry.readAt < FRESH_MS);
 }
 
-export const reportFor = ({ definition }) => kept.get(definition.id)?.report ?? null;
+// {report, decision}, null each while they are not known.
+export const resultsFor = ({ definition }) => {
+  const { report = null, decision = null } = kept.get(definition.id) ?? {};
+  return { report, decision };
+};

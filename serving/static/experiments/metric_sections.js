@@ -136,7 +136,7 @@ export function guardrails(experiment, report) {
         "td",
         {},
         h("span", { class: `tag ${HARM[row.harm][0]}` }, HARM[row.harm][1]),
-        row.stops ? h("div", {}, h("small", {}, "stops the test")) : null,
+        row.stops ? h("div", {}, h("small", {}, "stops\u00a0the\u00a0test")) : null,
       ),
     );
   return panel(

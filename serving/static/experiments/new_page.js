@@ -3,7 +3,7 @@
 import { call, experimentPath, get, listExperiments, post, Problem } from "./api.js";
 import { check, problemsOf, showCheck } from "./check_view.js";
 import { definitionOf, draftOf, newDraft } from "./definition.js";
-import { showDesign } from "./design_view.js";
+import { designOf, isBaseline, showDesign } from "./design_view.js";
 import { $, h, toast } from "./dom.js";
 import { ACTIONS, renameMetric } from "./draft_actions.js";
 import { idOf, placeOf, put, take } from "./fields.js";
@@ -69,26 +69,25 @@ const isShown = (field) => tried || touched.has(field);
 async function consult() {
   const number = ++asked;
   const definition = definitionOf(draft);
-  const [problems, design] = await Promise.all([
-    check(definition),
-    post("/v1/experiments/design", definition).catch((problem) => problem),
+  const isLatest = () => number === asked;
+  await Promise.all([
+    check(definition).then((problems) => isLatest() && showCheck(draft, problems, isShown)),
+    designOf(definition).then((design) => isLatest() && showDesign(design, draft.plan)),
   ]);
-  if (number !== asked) return;
-  showCheck(draft, problems, isShown);
-  showDesign(design, draft.plan);
 }
 
 form.addEventListener("input", (event) => {
   const input = event.target;
+  if (isBaseline(input)) return changed();
   const { guard, part, rename } = input.dataset;
   if (guard !== undefined)
     draft.guardrails[guard][part] =
       part === "stops" ? input.checked : input.value === "" ? null : Number((Number(input.value) / 100).toFixed(10));
   else if (rename !== undefined) renameOwn(Number(rename), input.value);
-  else if (!take(draft, input)) return;
+  else if (!take(draft, input)) return undefined;
   if (input.dataset.path) touched.add(input.dataset.path);
   if (input.dataset.shape !== undefined) reshape(input);
-  changed();
+  return changed();
 });
 
 // A ratio is of two measures, other kinds of one.

@@ -20,6 +20,19 @@ export function ticks(from, to, wanted = 5) {
   return found;
 }
 
+const MINUTE_MS = 60_000;
+const TIME_STEPS = [1, 5, 15, 60, 180, 360, 720, 1440, 2880, 7 * 1440, 14 * 1440, 28 * 1440].map(
+  (minutes) => minutes * MINUTE_MS,
+);
+
+// At most `most` round times (UTC) from `from` to `to`.
+export function timeTicks(from, to, most) {
+  const step = TIME_STEPS.find((size) => (to - from) / size <= most) ?? TIME_STEPS.at(-1);
+  const found = [];
+  for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push(at);
+  return found;
+}
+
 export const path = (points) => points.map(([x, y], at) => `${at ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
 // Two paths along the same places, as one outline.

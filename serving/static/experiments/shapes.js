@@ -90,7 +90,7 @@ export function daysOf({ started_at_ms: start, stopped_at_ms: stop }, now) {
   return start === null || start === undefined ? 0 : Math.max(0, ((stop ?? now) - start) / DAY_MS);
 }
 
-// Points over time of each treatment's effect on the primary metric.
+// Points over time of each treatment's effect on the primary metric; looks between planned ones repeat what was seen.
 export function armsOverTime(looks, { definition }) {
   return definition.variants
     .slice(1)
@@ -99,9 +99,10 @@ export function armsOverTime(looks, { definition }) {
       index: index + 1,
       points: looks.flatMap(({ at_ms: atMs, effects = [] }) => {
         const found = effects.find((effect) => effect.metric === definition.primary && effect.variant === key);
-        return found ? [{ atMs, ...pick(effectOf(found)) }] : [];
+        return found ? [{ atMs: found.as_of_ms ?? atMs, ...pick(effectOf(found)) }] : [];
       }),
     }))
+    .map((arm) => ({ ...arm, points: arm.points.filter(({ atMs }, at) => atMs !== arm.points[at - 1]?.atMs) }))
     .filter(({ points }) => points.length);
 }
 

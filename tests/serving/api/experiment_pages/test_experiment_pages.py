@@ -71,6 +71,22 @@ def test_each_problem_stands_at_the_field_that_it_is_of(open_page: Pages) -> Non
     expect(page.locator("#f-variants-1-patch-model")).to_be_focused()
 
 
+def test_the_form_says_how_long_it_takes_as_one_writes(open_page: Pages) -> None:
+    page = open_page("/experiments/new", "editor")
+    page.get_by_text("Reckon with other numbers").click()
+    for label, number in (("Mean of a member", "2"), ("Standard deviation", "3"), ("New members a day", "20000")):
+        page.get_by_label(label).fill(number)
+    for label, words in (("Hypothesis", "It helps"), ("Owner", "ann")):
+        page.get_by_label(label).fill(words)
+    page.get_by_label("Id", exact=True).fill("how-long")
+    expect(page.locator("#needs")).to_contain_text("Needs about")
+    expect(page.get_by_role("img", name="Power against duration")).to_be_visible()
+    expect(page.locator("#design-note")).to_contain_text("20,000 new members a day")
+    needs = page.locator("#needs").inner_text()
+    page.locator("#f-mde").fill("0.8")
+    expect(page.locator("#needs")).not_to_have_text(needs)
+
+
 def test_a_key_is_kept_in_the_tab_alone_and_says_what_one_may_do(
     open_page: Pages, api: Api, keys: dict[str, str]
 ) -> None:
