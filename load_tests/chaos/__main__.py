@@ -48,6 +48,7 @@ def _table(report: ChaosReport) -> Table:
         "states that pages were made from": f"{comparison.served_states:,} of {comparison.served_pages:,} pages",
         "history rows / distinct events": f"{comparison.history_rows:,} / {comparison.distinct_events:,}",
         "warehouse rows / records": f"{comparison.warehouse_rows:,} / {comparison.records:,}",
+        "members counted in an experiment": f"{comparison.members_in_experiment:,}",
         "homepages": ", ".join(f"{count:,} {step}" for step, count in report.answers.most_common()),
         "their reasons": reasons or "none",
         "homepages not 200": ", ".join(f"{count} x {code}" for code, count in report.failed.items()) or "none",

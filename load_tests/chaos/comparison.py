@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import sqlalchemy as sa
 
+from load_tests.chaos.experiment import NAME
 from load_tests.chaos.served import compare_served
 from streams import topics
 from streams.catalogue import Catalogue
 from streams.event_log.epochs import read_epochs
 from streams.event_log.protocol import Batch, EventLog
+from streams.experiments.aggregates import ALL
+from streams.experiments.definition import Experiment
+from streams.experiments.outcome_store import read_aggregates
+from streams.experiments.recompute import recompute
+from streams.experiments.table import read_experiments
 from streams.features.replay import replay
 from streams.stores.protocol import DurableStore, StateStore
 from streams.warehouse import read_topic
@@ -33,11 +40,15 @@ class Comparison:
     warehouse_rows: int
     served_pages: int
     served_states: int
+    members_in_experiment: int
     differences: list[str]
 
 
-def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: DurableStore, warehouse: Path) -> Comparison:
-    """Return how the stores and the warehouse differ from the log's clean replay; nothing may."""
+def compare(
+    log: EventLog, catalogue: Catalogue, hot: StateStore, durable: DurableStore, warehouse: Path, sql: sa.Engine
+) -> Comparison:
+    """Return how the stores, the warehouse and the counted experiment differ from the log's clean replay; nothing
+    may."""
     batches = list(read_batches(log, topics.MEMBER_EVENTS))
     epochs = log.epochs(topics.MEMBER_EVENTS)
     offline = replay([*batches, *read_batches(log, topics.IMPRESSIONS)], catalogue, epochs).packed()
@@ -53,6 +64,10 @@ def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: Durab
     differences += served.differences
     stored = _warehouse_offsets(warehouse)
     differences += _offsets_differ(batches, stored)
+    counted, anew = dict(read_aggregates(sql, NAME)[0]), recompute(warehouse, _experiment(sql), catalogue, epochs)
+    differences += [
+        f"experiment: {cell} differs" for cell in counted.keys() | anew.keys() if counted.get(cell) != anew.get(cell)
+    ]
     return Comparison(
         records=sum(ids.values()),
         distinct_events=len(ids),
@@ -62,8 +77,13 @@ def compare(log: EventLog, catalogue: Catalogue, hot: StateStore, durable: Durab
         warehouse_rows=sum(stored.values()),
         served_pages=served.pages,
         served_states=served.states,
+        members_in_experiment=sum(sums.members for cell, sums in counted.items() if cell.segment == ALL),
         differences=differences,
     )
+
+
+def _experiment(sql: sa.Engine) -> Experiment:
+    return next(each for each in read_experiments(sql) if each.definition.id == NAME)
 
 
 def read_batches(log: EventLog, topic: str) -> Iterator[Batch]:

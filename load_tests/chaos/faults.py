@@ -126,6 +126,7 @@ ON_PROCESSES: Final = (
     Fault("worker killed", lambda on: on.kill(WORKERS), 3),
     Fault("serving killed", lambda on: on.kill("serve"), 2),
     Fault("sink killed", lambda on: on.kill("sink"), 2),
+    Fault("experiment agent killed", lambda on: on.kill("experiments"), 2),
     Fault("producer killed", lambda on: on.kill("producer")),
     Fault("worker frozen past its session", lambda on: on.freeze(WORKERS), 2),
     Fault("workers scaled", lambda on: on.scale(next(on.scales)), 3),

@@ -13,11 +13,13 @@ from typing import Final
 from load_tests.chaos.champion import put_champion
 from load_tests.chaos.comparison import Comparison, compare
 from load_tests.chaos.data import chaos_dataset
+from load_tests.chaos.experiment import put_experiment
 from load_tests.chaos.faults import Fault, deal
 from load_tests.chaos.fleet import Fleet
 from load_tests.chaos.grounds import Ground
 from load_tests.chaos.visitor import Visitor
 from marquee.listening import BACKLOG
+from streams.agents.experiment_agent import ExperimentAgent
 from streams.agents.feature_agent import FeatureAgent
 from streams.agents.shown_agent import ShownAgent
 from streams.agents.warehouse_sink import WarehouseSink
@@ -31,8 +33,8 @@ from streams.settings import Settings
 from streams.stores.serving import open_serving_stores
 from streams.stores.sql import open_sql
 
-STARTED: Final = ("serve", "features-1", "sink-1", "producer")
-GROUPS: Final = {agent.name: agent.topics for agent in (FeatureAgent, ShownAgent, WarehouseSink)}
+STARTED: Final = ("serve", "features-1", "sink-1", "experiments-1", "producer")
+GROUPS: Final = {agent.name: agent.topics for agent in (FeatureAgent, ShownAgent, WarehouseSink, ExperimentAgent)}
 CATCH_UP_TIMEOUT_S: Final = 240.0
 VISITED_MEMBERS: Final = 200
 MIN_EVENTS: Final = 4_000
@@ -69,6 +71,7 @@ def run_chaos(ground: Ground, faults: int, seed: int, say: Callable[[str], None]
     dataset = chaos_dataset(events, seed)
     put_champion(ground.settings, dataset)
     _publish(ground.settings, dataset)
+    put_experiment(ground.settings)
     fleet = _fleet(ground.settings, listener, events, seed, rate)
     members = sorted({event.member_id for event in dataset.events})[:VISITED_MEMBERS]
     visitor = Visitor(f"http://127.0.0.1:{listener.getsockname()[1]}", members, seed)
@@ -112,6 +115,7 @@ def _fleet(settings: Settings, listener: socket.socket, events: int, seed: int, 
         "serve": ["-m", "marquee", "serve"],
         "features": ["-m", "marquee", "agents", "features"],
         "sink": ["-m", "marquee", "agents", "sink"],
+        "experiments": ["-m", "marquee", "agents", "experiments"],
         "producer": ["-m", "load_tests.chaos.producer", str(events), str(seed), str(rate)],
     }
     environment = {
@@ -187,7 +191,7 @@ def _compare(settings: Settings) -> Comparison:
     log, (hot, durable) = open_event_log(settings), open_serving_stores(settings, feature_versions())
     engine = open_sql(settings)
     try:
-        return compare(log, read_catalogue(engine), hot, durable, settings.path_of(settings.warehouse_url))
+        return compare(log, read_catalogue(engine), hot, durable, settings.path_of(settings.warehouse_url), engine)
     finally:
         log.close()
         hot.close()

@@ -32,6 +32,7 @@ def test_ten_faults_leave_exactly_what_a_clean_replay_gives(tmp_path: Path) -> N
     assert report.comparison.duplicates > 0
     assert report.comparison.history_rows == report.comparison.distinct_events
     assert report.comparison.served_states > 0
+    assert report.comparison.members_in_experiment > 0
     assert report.answers["fresh"] > 0
     assert KUAIRAND.is_dir() or report.comparison.records == FAULTS * 1_000
 
@@ -49,4 +50,5 @@ def test_on_real_engines_any_faults_leave_exactly_what_a_clean_replay_gives(tmp_
     assert set(report.faults) == {fault.name for fault in ground.kinds}
     assert report.comparison.duplicates > 0
     assert report.comparison.history_rows == report.comparison.distinct_events
+    assert report.comparison.members_in_experiment > 0
     assert report.answers["fresh"] > 0
