@@ -52,7 +52,7 @@ def standard_error(variance: float, members: float, control: float, treatment: f
     """Return the difference's standard error. variance: of one member's number (of a ratio: linearised), the same in
     both arms. control, treatment: the arms' shares of `members`.
 
-    >>> standard_error(4.0, 200, 0.5, 0.5)
+    >>> standard_error(4.0, 400, 0.5, 0.5)
     0.2
     """
     return math.sqrt(variance * (1.0 / control + 1.0 / treatment) / members)
