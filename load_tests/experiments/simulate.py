@@ -54,7 +54,7 @@ def simulate(
         with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as progress:
             bar = progress.add_task(f"{len(cases) * simulations:,} experiments", total=len(pending))
             for future in as_completed(pending):
-                results[pending[future]] += future.result()
+                results[pending[future]].update(future.result())  # `+=` would drop what was never found
                 progress.advance(bar)
     return results
 

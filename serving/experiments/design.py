@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,9 @@ from serving.experiments.explanation import count, percent
 from streams.errors import FixRequest
 from streams.experiments.definition import Definition, Plan
 from streams.experiments.moments import Moments
+
+_MOST: Final = 0.95
+"""Of a correlation that is believed: two or three members correlate perfectly by chance."""
 
 
 class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +66,7 @@ def baseline_of(moments: Moments, members_a_day: float) -> Baseline:
         raise FixRequest("metric", f"there is no baseline for it: {arm}; wait for events, or give mean and variance")
     spread = arm.variance * arm.covariate_variance
     correlation = arm.covariance / math.sqrt(spread) if spread > 0.0 else 0.0
-    return Baseline(arm.value, arm.variance * arm.n, members_a_day, max(-1.0, min(1.0, correlation)))
+    return Baseline(arm.value, arm.variance * arm.n, members_a_day, max(-_MOST, min(_MOST, correlation)))
 
 
 def design(definition: Definition, baseline: Baseline) -> Design:

@@ -1,12 +1,15 @@
 """Small runs of what `make eval` measures: what holds however often one looks, and what does not."""
 
+from io import StringIO
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from load_tests.experiments.coverage import theories
 from load_tests.experiments.false_positives import Rate
 from load_tests.experiments.populations import populations
-from load_tests.experiments.simulate import GROWING, RATIOS, Case, run_case
+from load_tests.experiments.simulate import GROWING, RATIOS, Case, run_case, simulate
 from load_tests.experiments.trials import Setting
 
 RUNS = 200
@@ -50,6 +53,13 @@ def test_a_seed_gives_the_same_counts_again_and_another_one_others() -> None:
     case = Case("lognormal", Setting(members=2_000))
     assert run_case(case, None, 20, (7,)) == run_case(case, None, 20, (7,))
     assert run_case(case, None, 60, (7,)) != run_case(case, None, 60, (8,))
+
+
+def test_what_was_never_found_is_counted_as_zero() -> None:
+    case = Case("Bernoulli 1 %", Setting(members=2_000))
+    (counts,) = simulate(Console(file=StringIO()), [case], 4, 3, 1, None)
+    assert counts["found sequential"] == 0
+    assert "found sequential" in counts
 
 
 def test_a_rate_is_kept_unless_chance_cannot_explain_it_and_was_promised() -> None:

@@ -109,6 +109,9 @@ def test_the_baseline_of_members_is_their_mean_variance_and_correlation() -> Non
     assert found.mean == pytest.approx(during.mean(), rel=1e-6)
     assert found.variance == pytest.approx(during.var(ddof=1), rel=1e-6)
     assert found.correlation == pytest.approx(np.corrcoef(during, before)[0, 1], rel=1e-6)
+    few = baseline_of(members[0] + members[1], 100.0)
+    assert abs(few.correlation) == 0.95
+    assert design(definition(plan={"cuped": True}), few).curve
     with pytest.raises(FixRequest, match="metric"):
         baseline_of(Moments(), 100.0)
 
