@@ -145,9 +145,9 @@ function pulse() {
 
 async function does(button) {
   const seen = state.experiment;
+  conflict = null;
   try {
     if (!(await act(button.dataset.do, seen, state.decision))) return;
-    conflict = null;
   } catch (problem) {
     if (problem.status !== 409) return notice(problem);
     await refresh();

@@ -110,21 +110,24 @@ export function notice(problem) {
   ]);
 }
 
-// Calls `work` now and every `seconds`, while the page is seen; never twice at once. Returns a function that calls it
-// at once.
+// Calls `work` now and every `seconds` while the page is seen; never twice at once. Returns a function whose promise is
+// kept once `work` was done that had not begun before the call.
 export function repeat(work, seconds) {
   let timer = 0;
   let running = null;
-  let again = false;
-  async function tick() {
-    if (running) return ((again = true), running);
+  let queued = null;
+  function tick() {
+    if (running) return (queued ??= running.then(again));
     clearTimeout(timer);
-    running = work();
-    await running;
-    running = null;
-    if (again) return ((again = false), tick());
-    if (!document.hidden) timer = setTimeout(tick, seconds * 1000);
-    return undefined;
+    running = work().finally(() => {
+      running = null;
+      if (!document.hidden) timer = setTimeout(tick, seconds * 1000);
+    });
+    return running;
+  }
+  function again() {
+    queued = null;
+    return tick();
   }
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : tick()));
   tick();
