@@ -27,6 +27,8 @@ from serving.catalogue_holder import CatalogueHolder
 from serving.experiments.baselines import Baselines
 from serving.experiments.exposing import ExposureLog
 from serving.experiments.live import FILE, LiveExperiments
+from serving.experiments.recent_standings import RecentStandings
+from serving.experiments.standing import Standings
 from serving.generations import GenerationalReads, follow_generations, look
 from serving.health import engine_probe, find_problems
 from serving.homepage.impression_log import ImpressionLog
@@ -220,6 +222,7 @@ def open_services(settings: Settings) -> Services:
         exposures=exposures,
         experiments=experiments,
         baselines=Baselines(partial(_past, settings)),
+        standings=RecentStandings(Standings(sql)),
         requests=RequestMemo(Treatments(experiments)),
         clock_ms=wall_clock_ms,
         engines=engines,

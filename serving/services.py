@@ -11,6 +11,7 @@ from serving.catalogue_holder import CatalogueHolder
 from serving.experiments.baselines import Baselines
 from serving.experiments.exposing import ExposureLog
 from serving.experiments.live import LiveExperiments
+from serving.experiments.recent_standings import RecentStandings
 from serving.generations import GenerationalReads
 from serving.health import EngineProbe
 from serving.homepage.impression_log import ImpressionLog
@@ -68,6 +69,7 @@ class Services:
     exposures: ExposureLog
     experiments: LiveExperiments
     baselines: Baselines
+    standings: RecentStandings
     requests: RequestMemo
     clock_ms: Callable[[], int]
     engines: EngineProbe

@@ -19,7 +19,6 @@ from serving.experiments.decoding import decode_json
 from serving.experiments.design import Baseline, design
 from serving.experiments.looks import read_looks
 from serving.experiments.presentation import in_full
-from serving.experiments.standing import Standings
 from streams.experiments.aggregates import ALL, Aggregate, Sums
 from streams.experiments.definition import Definition, Experiment
 from streams.experiments.outcome_store import read_aggregates
@@ -86,8 +85,8 @@ def plan_duration(body: Body, services: ServicesDep, given: Given, _actor: Viewe
     response_class=Response,
 )
 def results(experiment: Found, services: ServicesDep) -> Response:
-    """Return the report as of now, and what the definition's rules make of it. Reading it takes no planned look."""
-    standing = Standings(services.sql).stand(experiment, services.clock_ms())
+    """Return the report as of a moment ago, and what the definition's rules make of it; no planned look is taken."""
+    standing = services.standings.stand(experiment, services.clock_ms())
     return _json({"report": standing.report, "decision": standing.decision})
 
 
@@ -120,7 +119,7 @@ def history(
 )
 def exposures(experiment: Found, services: ServicesDep) -> Response:
     """Return how many members were first exposed on each day, whatever the plan makes of degraded pages."""
-    aggregates, data_ms = read_aggregates(services.sql, experiment.definition.id)
+    aggregates, data_ms = read_aggregates(services.sql, experiment.definition.id, with_segments=False)
     return _json({"days": exposed_days(aggregates), "data_ms": data_ms})
 
 

@@ -22,7 +22,7 @@ ATTEMPTS: Final = 3
 """To store a look on top of the last one, when others store theirs at the same time."""
 
 
-Read = Callable[[sa.Engine, str], tuple[Sequence[Aggregate], int | None]]
+Read = Callable[[sa.Engine, str, bool], tuple[Sequence[Aggregate], int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,16 @@ class Standings:
     of Marquee has not written."""
 
     def __init__(self, engine: sa.Engine, read: Read = read_aggregates) -> None:
-        """read: returns an experiment's aggregates and the time of the newest data in them."""
+        """read: returns an experiment's aggregates, with segments or not, and the time of the newest data in them."""
         self._engine = engine
         self._read = read
 
     def stand(self, experiment: Experiment, now_ms: int, *, takes_look: bool = False) -> Standing:
-        """Return how an experiment stands. takes_look: for who stores the look alone, see `report_of`."""
+        """Return how an experiment stands. takes_look: for who stores the look alone, see `report_of`; segments are not
+        looked at then."""
         name = experiment.definition.id
         last = last_look(self._engine, name)
-        aggregates, data_ms = self._read(self._engine, name)
+        aggregates, data_ms = self._read(self._engine, name, not takes_look)
         report = report_of(experiment, aggregates, last, now_ms, data_ms=data_ms, takes_look=takes_look)
         decision = decide(report, experiment.definition, now_ms)
         return Standing(report, decision, look_of(report, decision.verdict, mark_of(aggregates)), last)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -29,6 +30,9 @@ from streams.experiments.table import read_experiments
 logger = logging.getLogger(__name__)
 
 WATCHER: Final = Actor("watcher", "system")
+
+REST: Final = 3.0
+"""Times as long as it took to see to all experiments it waits before the next time: a quarter of one core at most."""
 
 
 class Watcher:
@@ -119,6 +123,7 @@ def watch(
     """Tick until `stopped` is set; what is away, or goes wrong, is tried again at the next tick."""
     is_away = False
     while not stopped.is_set():
+        began_s = time.monotonic()
         try:
             watcher.tick(clock_ms())
             health.ready(WATCHER.name)
@@ -133,7 +138,7 @@ def watch(
             metrics.WATCHER_ERRORS.labels("surprise").inc()
             health.waiting(WATCHER.name, repr(error))
             logger.exception("experiments could not be watched")
-        stopped.wait(every_s)
+        stopped.wait(max(every_s, REST * (time.monotonic() - began_s)))
 
 
 _OF_EXPERIMENTS: Final = (

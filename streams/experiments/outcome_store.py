@@ -11,7 +11,17 @@ import sqlalchemy as sa
 
 from streams.errors import Corrupt, Fenced
 from streams.event_log.protocol import TopicPartition
-from streams.experiments.aggregates import Aggregate, Cell, Counted, Sums, contribution, decode_sums, encode_sums, total
+from streams.experiments.aggregates import (
+    ALL,
+    Aggregate,
+    Cell,
+    Counted,
+    Sums,
+    contribution,
+    decode_sums,
+    encode_sums,
+    total,
+)
 from streams.experiments.definition import Definition
 from streams.experiments.tables import aggregates_table, members_table, positions_table
 from streams.positions import NOTHING
@@ -167,13 +177,19 @@ class Counting:
         return self._connection.execute(moved).rowcount == 1
 
 
-def read_aggregates(engine: sa.Engine, experiment: str) -> tuple[list[Aggregate], int | None]:
+def read_aggregates(
+    engine: sa.Engine, experiment: str, with_segments: bool = True
+) -> tuple[list[Aggregate], int | None]:
     """Return an experiment's aggregates over all partitions, and the time (Unix ms) of the newest event or exposure
-    that was counted, None before there was one. Raises TryAgain when the database is away, Corrupt."""
+    that was counted, None before there was one. with_segments: else those of all members alone, a tenth of them.
+
+    Raises TryAgain when the database is away, Corrupt.
+    """
     cells = aggregates_table.c
     newest = positions_table.c
+    here = [cells.experiment == experiment, *([] if with_segments else [cells.segment == ALL])]
     with reading(engine) as connection:
-        rows = connection.execute(sa.select(aggregates_table).where(cells.experiment == experiment)).all()
+        rows = connection.execute(sa.select(aggregates_table).where(*here)).all()
         data_ms = connection.scalar(sa.select(sa.func.max(newest.position)).where(newest.topic == NEWEST_EVENT))
     found = total({_cell(row): decode_sums(row.value)} for row in rows)
     return [Aggregate(cell, sums) for cell, sums in sorted(found.items())], data_ms

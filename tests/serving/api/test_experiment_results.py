@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from serving.api import experiment_results, experiments
 from serving.experiments.baselines import Baselines
 from serving.experiments.lifecycle import Start, Stop
+from serving.experiments.recent_standings import RecentStandings
 from serving.experiments.roles import Actor, add_key, new_key
 from serving.experiments.standing import Standings
 from serving.experiments.store import ExperimentStore
@@ -48,7 +49,12 @@ class Bench:
         app = FastAPI()
         self.asked: list[float] = []
         app.state.services = SimpleNamespace(
-            sql=engine, settings=settings, clock_ms=lambda: self.now_ms, blobs=None, baselines=Baselines(self.past)
+            sql=engine,
+            settings=settings,
+            clock_ms=lambda: self.now_ms,
+            blobs=None,
+            baselines=Baselines(self.past),
+            standings=RecentStandings(Standings(engine)),
         )
         add_problem_handlers(app)
         for module in (experiments, experiment_results):

@@ -150,7 +150,7 @@ def test_one_experiment_at_fault_does_not_keep_others_from_being_seen_to(bench: 
     bench.start(definition_of(id="faulty"))
     bench.start(definition_of(guardrails=()))
 
-    def read(_engine: sa.Engine, name: str) -> tuple[list[Aggregate], None]:
+    def read(_engine: sa.Engine, name: str, _with_segments: bool) -> tuple[list[Aggregate], None]:
         if name == "faulty":
             raise Corrupt("aggregates cannot be read")
         return bench.aggregates, None
