@@ -50,7 +50,7 @@ SEED: Final = 3
 TITLES: Final = 300
 EVENTS_EACH: Final = 15
 TRAINED_EVENTS: Final = 5_000
-COUNTED_S: Final = 30.0
+COUNTED_S: Final = 60.0
 """How long the agents may take on a busy machine; they are done when all is counted."""
 
 PERSON: Final = Actor("ann", "approver")
