@@ -38,7 +38,7 @@ def measure(console: Console, splits: list[Split], seed: int, allocations: int =
         if (reduction := reduce(split.source, name, of, rng, allocations))
     ]
     table = Table(
-        title=f"CUPED on real members: the difference's variance, mean of {allocations} random allocations to two arms",
+        title=f"CUPED: the difference's variance, mean of {allocations} random allocations to two arms",
         title_justify="left",
     )
     table.add_column("data")
