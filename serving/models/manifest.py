@@ -40,10 +40,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Pathspec of the Metaflow run that made it."""
 
 
+_decoder: Final = msgspec.json.Decoder(Manifest)
+"""Made here, once: msgspec crashes the process where two threads meet a type for the first time at once."""
+
+
 def decode_manifest(raw: bytes) -> Manifest:
     """Return the manifest in its JSON form. Raises Corrupt if it is not one, or of a format this code does not know."""
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest = _decoder.decode(raw)
     except msgspec.DecodeError as error:
         raise Corrupt(f"model manifest: {error}") from None
     if manifest.format != FORMAT:

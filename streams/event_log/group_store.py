@@ -29,6 +29,11 @@ class Commit(msgspec.Struct, frozen=True, array_like=True):
     committed_ms: int
 
 
+_commits: Final = msgspec.msgpack.Decoder(Commit)
+_groups: Final = msgspec.msgpack.Decoder(Group)
+"""Made here, once: msgspec crashes the process where two threads meet a type for the first time at once."""
+
+
 class GroupStore:
     """Groups by name, commits by partition and group. Thread-safe; several processes may use the same files."""
 
@@ -87,7 +92,7 @@ class GroupStore:
             for key, value in cursor:
                 if not key.startswith(prefix):
                     break
-                found[key[len(prefix) :].decode()] = msgspec.msgpack.decode(value, type=Commit)
+                found[key[len(prefix) :].decode()] = _commits.decode(value)
         return found
 
     def reading(self, topic: str, now_ms: int) -> set[str]:
@@ -110,8 +115,8 @@ def _commit_key(partition: TopicPartition, name: str) -> bytes:
 
 
 def _decode_group(stored: bytes | None) -> Group:
-    return msgspec.msgpack.decode(stored, type=Group) if stored is not None else Group()
+    return _groups.decode(stored) if stored is not None else Group()
 
 
 def _decode_commit(stored: bytes | None) -> Commit | None:
-    return msgspec.msgpack.decode(stored, type=Commit) if stored is not None else None
+    return _commits.decode(stored) if stored is not None else None

@@ -37,6 +37,10 @@ class TopicEntry(msgspec.Struct, frozen=True, array_like=True):
     topic_id: str = ""
 
 
+_entries: Final = msgspec.msgpack.Decoder(TopicEntry)
+"""Made here, once: msgspec crashes the process where two threads meet a type for the first time at once."""
+
+
 class TopicDirectory:
     """The topics of a log, in an LMDB environment, with a witness of their epochs in a file beside the log's folder."""
 
@@ -132,4 +136,4 @@ def write_witness(path: Path, epochs: dict[str, int]) -> None:
 
 
 def _decode(stored: bytes | None) -> TopicEntry | None:
-    return msgspec.msgpack.decode(stored, type=TopicEntry) if stored is not None else None
+    return _entries.decode(stored) if stored is not None else None

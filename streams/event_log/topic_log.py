@@ -46,6 +46,8 @@ _FLOORS: Final = b"floors"
 topic that has grown, or whose epoch was raised."""
 
 _EPOCHS: Final = b"epochs"
+_epochs: Final = msgspec.msgpack.Decoder(tuple[TopicEpoch, ...])
+"""Made here, once: msgspec crashes the process where two threads meet a type for the first time at once."""
 
 
 class Grown(TryAgain):
@@ -258,7 +260,7 @@ def _encode(epochs: Epochs) -> bytes:
 
 
 def _decode(recorded: bytes) -> Epochs:
-    return msgspec.msgpack.decode(recorded, type=tuple[TopicEpoch, ...])
+    return _epochs.decode(recorded)
 
 
 def _places(partitions: Sequence[int], following: dict[int, int]) -> list[Appended]:

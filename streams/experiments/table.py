@@ -14,6 +14,7 @@ from streams.experiments.tables import defaults_table, experiments_table
 from streams.stores.sql import reading
 
 _EXPERIMENT: Final = msgspec.json.Decoder(Experiment)
+_PATCH: Final = msgspec.json.Decoder(Patch)
 
 
 def read_experiments(engine: sa.Engine, statuses: Collection[Status] = ()) -> list[Experiment]:
@@ -47,6 +48,6 @@ def read_defaults(engine: sa.Engine) -> Patch:
 def decode_patch(value: str) -> Patch:
     """Return the patch of a row. Raises Corrupt."""
     try:
-        return msgspec.json.decode(value, type=Patch)
+        return _PATCH.decode(value)
     except msgspec.MsgspecError as error:
         raise Corrupt(f"the serving defaults in the database cannot be read: {error}") from error

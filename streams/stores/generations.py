@@ -52,6 +52,10 @@ class Generations(msgspec.Struct, frozen=True):
         return {kind: self.versions[kind] for kind, own in versions.items() if self.versions.get(kind, own) != own}
 
 
+_decoder: Final = msgspec.json.Decoder(Generations)
+"""Made here, once: msgspec crashes the process where two threads meet a type for the first time at once."""
+
+
 def kind_in(kind: str, number: int) -> str:
     """Return what a kind is called in a generation.
 
@@ -86,7 +90,7 @@ def read_generations(durable: StateStore) -> Generations:
     if value is None:
         return Generations()
     try:
-        return msgspec.json.decode(value[POSITION_BYTES:], type=Generations)
+        return _decoder.decode(value[POSITION_BYTES:])
     except msgspec.DecodeError as error:
         raise Corrupt(f"the record of generations cannot be read: {error}") from None
 

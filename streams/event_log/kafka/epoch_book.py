@@ -29,6 +29,8 @@ FETCH_BYTES: Final = 1 << 20
 
 PAUSE_S: Final = 0.02
 """Between looks while brokers agree, or while others finish what they began."""
+_entries: Final = msgspec.json.Decoder(Entry)
+"""Made here, once: msgspec crashes the process where two threads meet a type for the first time at once."""
 
 
 class EpochBook:
@@ -161,7 +163,7 @@ class EpochBook:
 
     def _take(self, value: bytes) -> None:
         try:
-            entry = msgspec.json.decode(value, type=Entry)
+            entry = _entries.decode(value)
         except msgspec.MsgspecError:
             logger.error("a record of the topic of epochs cannot be read", extra={"topic": self._name})
             return
