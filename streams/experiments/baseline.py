@@ -30,7 +30,8 @@ _COLUMNS: Final = ("event_id", "member_id", "event_time_ms", "type", "item_id", 
 
 
 class MetricPast(NamedTuple):
-    """moments: of the members' numbers. members_a_day: who came for the first time in the time looked at, by day."""
+    """moments: of the members' numbers. members_a_day: who came for the first time in the time looked at, by day; of a
+    platform that is younger than that, by day of its own."""
 
     moments: Moments
     members_a_day: float
@@ -57,7 +58,8 @@ def metric_past(root: Path, metric: Metric, days: float, pre_period_s: int, now_
     for rows in _histories(theirs).values():
         first_ms = min(row.event_time_ms for row in rows if row.event_time_ms > from_ms)
         moments += Moments.of(*numbers_of(metric, first_ms, newest_ms + 1, pre_period_s * 1000, rows))
-    return MetricPast(moments, len(members) / days)
+    oldest_ms = max(from_ms, pc.min(times).as_py())
+    return MetricPast(moments, len(members) / max(1.0, (newest_ms - oldest_ms) / DAY_MS))
 
 
 def _sampled(members: Sequence[str]) -> list[str]:

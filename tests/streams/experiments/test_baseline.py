@@ -42,6 +42,11 @@ def test_members_are_taken_as_exposed_at_their_first_event_of_late(tmp_path: Pat
     assert (past.moments.n, past.moments.mean(0), past.moments.mean(2)) == (2, 1.5, 0.5)
 
 
+def test_a_young_platform_divides_by_its_own_days(tmp_path: Path) -> None:
+    _write(tmp_path, ("first", "a", START_MS - 2 * DAY_MS), ("second", "b", START_MS))
+    assert metric_past(tmp_path, METRIC, 28.0, 0, START_MS).members_a_day == 1.0
+
+
 def test_without_events_nothing_is_known(tmp_path: Path) -> None:
     assert metric_past(tmp_path, METRIC, 10.0, 0, START_MS) == (Moments(), 0.0)
 
