@@ -96,7 +96,7 @@ def test_a_platform_sets_itself_up_survives_kills_and_starts_again(tmp_path: Pat
         assert (home["served"]["step"], bool(home["rows"])) == ("fresh", True)
         assert up.get("/v1/keys/mine", read_key(state / "keys" / "approver.key"))["role"] == "approver"
         up.wait_until_said(" pages computed")
-        assert set(up.children()) == {"features", "sink", "serve", "experiments", "watcher"}
+        assert set(up.children()) == {"features", "sink", "serve", "experiments", "watch"}
         _kill_and_see_it_come_back(up, "serve")
         _kill_and_see_it_come_back(up, "features")
         eventually(lambda: _step(up) == "fresh")
