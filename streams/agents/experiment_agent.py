@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
@@ -59,6 +59,21 @@ class _Held:
     counted: int
 
 
+class _Wait(NamedTuple):
+    """Exposures up to an offset wait until members' histories have the events below `end`."""
+
+    exposure: int
+    end: int
+
+
+class CountedLog(GrowingLog, Protocol):
+    """What the agent needs of the log."""
+
+    def end_offset(self, topic: str, partition: int) -> int:
+        """Return the offset that the next record of a partition gets."""
+        ...
+
+
 class _Notice(msgspec.Struct):
     member_id: str
     event_time_ms: int = 0
@@ -79,7 +94,7 @@ class ExperimentAgent:
     name = GROUP
     topics: Sequence[str] = (EXPOSURES, MEMBER_EVENTS)
 
-    def __init__(self, engine: sa.Engine, durable: DurableStore, log: GrowingLog, dead_letters: DeadLetterSink) -> None:
+    def __init__(self, engine: sa.Engine, durable: DurableStore, log: CountedLog, dead_letters: DeadLetterSink) -> None:
         self._store = OutcomeStore(engine, GROUP)
         self._followed = FollowedExperiments(engine)
         self._durable = durable
@@ -90,6 +105,7 @@ class ExperimentAgent:
         """The feature agent's, by the generation that serves."""
         self._settled: set[str] = set()
         self._noted_ms = 0
+        self._waits_for: dict[TopicPartition, _Wait] = {}
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Take over partitions, each from where the database says that it is counted."""
@@ -104,6 +120,7 @@ class ExperimentAgent:
         """Drop what is held for partitions that others own now."""
         for place in partitions:
             self._held.pop(place, None)
+            self._waits_for.pop(place, None)
 
     def process(self, batch: Batch) -> None:
         """Count what a batch tells of members. Raises NotYet for events that the feature agent has not stored yet."""
@@ -113,14 +130,16 @@ class ExperimentAgent:
         experiments = self._followed.refresh()
         self._settle_those_that_ended(experiments)
         counted = {name: experiment for name, experiment in experiments.items() if is_counted(experiment)}
-        stored_to = self._stored_to(place) if batch.topic == MEMBER_EVENTS else None
         held = self._held[place]
         due = [record for record in batch.records if pack_position(batch.epoch, record.offset) > held.taken]
-        ready = [record for record in due if stored_to is None or record.offset < stored_to]
+        if due and not counted:
+            held.taken = pack_position(batch.epoch, due[-1].offset)
+            return
+        ready = self._stored(place, due)
         for records in _slices(ready, MEMBERS_AT_ONCE):
             self._take(place, batch.epoch, records, counted)
         if len(ready) < len(due):
-            raise NotYet(f"events of {place.topic}/{place.partition} are not in the members' history yet", WAIT_S)
+            raise NotYet(f"{place.topic}/{place.partition}: members' histories do not go as far yet", WAIT_S)
 
     def flush(self, now_ms: int) -> Mapping[TopicPartition, int]:
         """Note, now and then, how far partitions were read; return the next offset of each that is counted."""
@@ -215,6 +234,22 @@ class ExperimentAgent:
             if len(rows) < limit or rows[-1].event_time_ms < from_ms or limit == HISTORY_ROWS:
                 return rows
             limit = min(limit * MORE, HISTORY_ROWS)
+
+    def _stored(self, place: TopicPartition, due: Sequence[Record]) -> Sequence[Record]:
+        """Return those records for which histories go far enough: of events, they have these; of exposures, they have
+        all events that were in the log when the exposures were first seen here, of which nobody may be told again."""
+        if not due:
+            return due
+        events = TopicPartition(MEMBER_EVENTS, place.partition)
+        stored_to = self._stored_to(events)
+        if place.topic == MEMBER_EVENTS:
+            return [record for record in due if record.offset < stored_to]
+        if place.partition >= self._log.epochs(MEMBER_EVENTS)[-1].partitions:
+            return due
+        waits_for = self._waits_for.get(place)
+        if waits_for is None or waits_for.exposure < due[0].offset:
+            waits_for = self._waits_for[place] = _Wait(due[-1].offset, self._log.end_offset(*events))
+        return [record for record in due if record.offset <= waits_for.exposure] if stored_to >= waits_for.end else []
 
     def _stored_to(self, place: TopicPartition) -> int:
         """Return the first offset of member events that is not sure to be in the members' history."""

@@ -43,14 +43,25 @@ def put(engine: sa.Engine, experiment: Experiment) -> None:
         connection.execute(upsert(engine, experiments_table), {**row, "value": value, "updated_at_ms": 0})
 
 
+class LogOf(OneEpoch):
+    """A log of one partition that has the events of a world."""
+
+    def __init__(self, events: list[Event]) -> None:
+        super().__init__(EPOCH)
+        self._events = events
+
+    def end_offset(self, topic: str, partition: int) -> int:
+        return len(self._events)
+
+
 class World:
     """A durable store as the feature agent leaves it, and the records that an agent is given."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self.durable = MemoryStore()
-        self.log = OneEpoch(EPOCH)
         self.events: list[Event] = []
+        self.log = LogOf(self.events)
         self.exposures: list[Exposure] = []
         self.letters = Letters()
 
@@ -140,6 +151,27 @@ def test_events_wait_until_the_feature_agent_has_stored_them(world: World) -> No
     world.store(play(2, "m", START_MS + 2))
     agent.process(world.event_batch(0))
     assert world.counted() == world.recomputed(an_experiment())
+
+
+def test_an_exposure_waits_for_the_events_that_the_log_had_when_it_was_seen(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    world.events.append(play(1, "m", START_MS - 1))
+    exposed = world.exposed(an_exposure("m", "control", START_MS))
+    with pytest.raises(NotYet):
+        agent.process(exposed)
+    assert world.counted() == {}
+    world.store(*[world.events.pop()])
+    world.events.append(play(2, "other", START_MS + 1))
+    agent.process(exposed)
+    assert world.counted() == world.recomputed(an_experiment())
+
+
+def test_while_no_experiment_runs_events_are_passed_by_without_waiting(world: World) -> None:
+    agent = world.agent()
+    world.events.append(play(1, "m", START_MS - 1))
+    agent.process(world.event_batch(0))
+    assert agent.flush(10_000) == {EVENTS: 1}
 
 
 def test_a_member_of_two_variants_is_taken_out_and_counted_as_that(world: World) -> None:
