@@ -93,6 +93,7 @@ class ExperimentAgent:
 
     name = GROUP
     topics: Sequence[str] = (EXPOSURES, MEMBER_EVENTS)
+    rest_s = 0.25
 
     def __init__(self, engine: sa.Engine, durable: DurableStore, log: CountedLog, dead_letters: DeadLetterSink) -> None:
         self._store = OutcomeStore(engine, GROUP)

@@ -51,6 +51,13 @@ class ClosingAgent(Protocol):
         ...
 
 
+@runtime_checkable
+class PatientAgent(Protocol):
+    """An agent that nobody waits for: it rests between turns, so that records come in fewer, larger batches."""
+
+    rest_s: float
+
+
 def run_agents(
     log: EventLog,
     agents: Sequence[Agent],
@@ -116,6 +123,8 @@ class AgentLoop:
         self._consumer: Consumer | None = None
         self._held: frozenset[TopicPartition] = frozenset()
         self._pending: deque[Batch] = deque()
+        self._fetched = 0
+        """Records of the last poll."""
         self._durable: dict[TopicPartition, int] = {}
         """The newest offset that the agent has said of each partition; an agent says an offset once."""
         self._committed: dict[TopicPartition, int] = {}
@@ -162,6 +171,11 @@ class AgentLoop:
             raise
         self._flush()
         self._measure_lag()
+        self._rest()
+
+    def _rest(self) -> None:
+        if isinstance(self._agent, PatientAgent) and self._fetched < self._policy.max_records:
+            self._stop.wait(self._agent.rest_s)
 
     def _process_pending(self) -> None:
         waiting: NotYet | None = None
@@ -192,7 +206,9 @@ class AgentLoop:
         if self._consumer is None:
             self._consumer = self._join()
         if not self._pending:
-            self._pending.extend(self._consumer.poll(self._policy.max_records, self._policy.poll_timeout_s))
+            batches = self._consumer.poll(self._policy.max_records, self._policy.poll_timeout_s)
+            self._fetched = sum(len(batch.records) for batch in batches)
+            self._pending.extend(batches)
             self._polled_s = time.monotonic()
             self._reassign()
         else:

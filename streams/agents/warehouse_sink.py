@@ -56,6 +56,7 @@ class WarehouseSink:
 
     name = GROUP
     topics: Sequence[str] = warehouse.TOPICS
+    rest_s = 0.1
 
     def __init__(self, root: Path, log: RaisableLog, flush_records: int, flush_s: float) -> None:
         self._root = root

@@ -402,3 +402,30 @@ def test_lag_and_records_are_measured(log: EmbeddedLog) -> None:
 def test_a_wait_is_within_its_bounds_and_never_nothing(attempt: int, asked_s: float, seed: int) -> None:
     backoff = Backoff(first_s=0.05, max_s=5.0)
     assert 0.025 <= backoff.delay_s(attempt, asked_s, Random(seed)) <= 5.0
+
+
+class Rests(threading.Event):
+    """A stop event that notes how long it is waited for, and sets itself after some waits."""
+
+    def __init__(self, waits: int) -> None:
+        super().__init__()
+        self.waited: list[float | None] = []
+        self._waits = waits
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        if len(self.waited) == self._waits:
+            self.set()
+        return self.is_set()
+
+
+class Patient(Recorder):
+    rest_s = 0.25
+
+
+def test_an_agent_that_nobody_waits_for_rests_once_it_has_caught_up(log: EmbeddedLog) -> None:
+    log.append("events", messages(300))
+    agent, stop = Patient(), Rests(waits=10)
+    run_agents(log, [agent], stop, policy=dataclasses.replace(POLICY, max_records=100), rng=Random(1))
+    assert sorted(map(int, agent.values)) == list(range(300)), "it does not rest before"
+    assert stop.waited.count(0.25) >= 1
