@@ -32,7 +32,12 @@ from streams.stores.open import open_durable, open_hot
 from streams.stores.sql import open_sql
 from streams.stores.sql_schema import schema_version
 
-GROUPS: Final = {"features": [topics.MEMBER_EVENTS], "shown": [topics.IMPRESSIONS], "warehouse": [topics.MEMBER_EVENTS]}
+GROUPS: Final = {
+    "features": [topics.MEMBER_EVENTS],
+    "shown": [topics.IMPRESSIONS],
+    "warehouse": [topics.MEMBER_EVENTS],
+    "experiments": [topics.EXPOSURES, topics.MEMBER_EVENTS],
+}
 
 LOCAL: Final = ("embedded", "sqlite", "file")
 """The engines that keep their files in the state folder."""
