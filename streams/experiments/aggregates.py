@@ -66,11 +66,17 @@ class Sums(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What is kept of a member in an experiment. crossed: seen in another variant than the first one."""
+    """What is kept of a member in an experiment. other: the first exposure in another variant than the first one, None
+    if there was none."""
 
     first: FirstExposure
-    crossed: bool = False
+    other: FirstExposure | None = None
     numbers: dict[str, Numbers] = {}
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the member was seen in two variants."""
+        return self.other is not None
 
 
 class Aggregate(NamedTuple):

@@ -11,15 +11,14 @@ from streams.stores.protocol import HistoryRow
 
 
 def first_of(experiment: Experiment, known: Counted | None, seen: Iterable[FirstExposure]) -> Counted | None:
-    """Return a member's first exposure of those known and seen, and whether there is another variant among them; None
-    without any before the experiment was stopped. Numbers are left out."""
-    before = [] if known is None else [known.first]
+    """Return a member's first exposure of those known and seen, and the first in another variant; None without any
+    before the experiment was stopped. Numbers are left out."""
+    before = [] if known is None else [each for each in (known.first, known.other) if each is not None]
     all_seen = [each for each in (*before, *seen) if not _is_late(experiment, each)]
     if not all_seen:
         return None
     first = min(all_seen)
-    crossed = (known is not None and known.crossed) or any(each.variant != first.variant for each in all_seen)
-    return Counted(first, crossed)
+    return Counted(first, min((each for each in all_seen if each.variant != first.variant), default=None))
 
 
 def counted_of(experiment: Experiment, found: Counted, history: Sequence[HistoryRow]) -> Counted:
@@ -27,7 +26,7 @@ def counted_of(experiment: Experiment, found: Counted, history: Sequence[History
     if found.crossed:
         return found
     numbers = outcome_of(experiment.definition, found.first, experiment.stopped_at_ms, history)
-    return Counted(found.first, False, numbers)
+    return Counted(found.first, None, numbers)
 
 
 def history_from_ms(experiment: Experiment, first: FirstExposure) -> int:

@@ -215,6 +215,20 @@ def test_what_came_after_the_stop_is_taken_out_though_it_was_counted_before_the_
     assert world.counted()[Cell("control", START_MS // DAY_MS, "fresh", "")].moments["plays"].mean(0) == 1.0
 
 
+def test_who_crossed_only_after_the_stop_has_not_crossed(world: World) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    agent.process(
+        world.exposed(an_exposure("m", "control", START_MS), an_exposure("m", "treatment", START_MS + DAY_MS))
+    )
+    assert sum(sums.crossed for sums in world.counted().values()) == 1
+    stopped = an_experiment(status="stopped", stopped_at_ms=START_MS + 10, revision=2)
+    put(world.engine, stopped)
+    agent.process(world.store(play(1, "m", START_MS + 1)))
+    assert world.counted() == world.recomputed(stopped)
+    assert world.counted()[Cell("control", START_MS // DAY_MS, "fresh", "")].members == 1
+
+
 def test_an_owner_who_was_overtaken_is_fenced_and_counts_nothing(world: World) -> None:
     put(world.engine, an_experiment())
     zombie, heir = world.agent(), world.agent()
