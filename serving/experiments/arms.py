@@ -68,9 +68,12 @@ class Arms:
         return tuple(self._result(metric, variant.key) for variant in self._definition.variants)
 
     def degraded(self, variant: str) -> Moments:
-        """Return as moments how many of an arm's members were first exposed on a degraded page: 1 for each of them."""
-        whole, some = (self._sums[ALL, variant, stratum].members for stratum in STRATA)
-        both = (whole, some)
+        """Return as moments how many of an arm's members were first exposed on a degraded page: 1 for each of them.
+
+        One member more of either kind is imagined: between arms of one kind each, all fresh and all degraded, there
+        would be no variance to compare by.
+        """
+        both = (self._sums[ALL, variant, stratum].members + 1 for stratum in STRATA)
         numbers = (Moments.of(0), Moments.of(SCALE))
         return sum((_times(each, count) for each, count in zip(numbers, both, strict=True)), Moments())
 

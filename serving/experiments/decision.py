@@ -28,7 +28,7 @@ from typing import Final
 import msgspec
 
 from serving.experiments import explanation
-from serving.experiments.effects import direction_of
+from serving.experiments.effects import direction_of, treatments_of
 from serving.experiments.lifecycle import MAX_REASONS, Decide
 from serving.experiments.report import EffectResult, GuardrailResult, Report
 from streams.errors import FixRequest
@@ -50,7 +50,7 @@ def decide(report: Report, definition: Definition, now_ms: int) -> Decision:
     """Return the verdict on an experiment. It says what the rules say; doing it is another step."""
     if report.srm.found:
         return Decision("inconclusive", (report.srm.sentence, explanation.SRM_BLOCKS))
-    treatments = [variant.key for variant in definition.variants[1:]]
+    treatments = treatments_of(definition)
     judged = {variant: _judge(report, definition, variant, now_ms) for variant in treatments}
     ready = [variant for variant in treatments if judged[variant].verdict == "ship"]
     if ready:

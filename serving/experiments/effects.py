@@ -54,6 +54,11 @@ def tuned_for(plan: Plan, share: float) -> float:
     return max(members_tuned_for(plan, share), share * MIN_TUNED_FOR)
 
 
+def treatments_of(definition: Definition) -> list[str]:
+    """Return the variants to be held against the control; one of no weight gets no members and does not count."""
+    return [variant.key for variant in definition.variants[1:] if variant.weight > 0.0]
+
+
 def share_of(definition: Definition, treatment: str) -> float:
     """Return the share of the experiment's members that the control and a treatment get together."""
     weights = {variant.key: variant.weight for variant in definition.variants}

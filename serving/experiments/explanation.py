@@ -135,19 +135,15 @@ def effect_sentence(result: EffectResult, metric: Metric, control: str, segment:
 def guardrail_sentence(result: GuardrailResult, control: str) -> str:
     """Say whether a guardrail holds."""
     bounds, name = result.bounds, f"{result.metric} with {result.variant}"
-    if bounds.estimate is None:
-        why = bounds.reason or result.effect.reason or "no data yet"
-        return f"Guardrail {name}: nothing is known of harm yet ({why})."
-    seen = f"{_worse(bounds.estimate)} than {control}{_sure(bounds.at_least, bounds.at_most)}"
-    margin = f"more than the accepted {percent(result.max_harm)}" if result.max_harm else "at all"
+    margin = f", more than the accepted {percent(result.max_harm)}" if result.max_harm else ""
     verdict = {
-        "harmed": f"harm is sure, {margin}",
+        "harmed": f"harm is sure{margin}" if bounds.harmful else f"harm{margin} was sure at an earlier look and counts",
         "safe": f"harm of {percent(result.max_harm)} or more is ruled out" if result.max_harm else "no harm is found",
         "unsure": f"harm of {percent(result.max_harm)} or more is not ruled out yet"
         if result.max_harm
         else "not sure yet",
     }[result.harm]
-    return f"Guardrail {name}: {seen}; {verdict}."
+    return f"Guardrail {name}: {_harm_seen(result, control)}; {verdict}."
 
 
 def srm_sentence(result: SrmResult) -> str:
@@ -193,6 +189,16 @@ def unlike_degraded(control: str, treatment: str, exposures: Sequence[ExposureRe
         f"{percent(share[treatment])} of the members of {treatment} were first exposed on a degraded page, and "
         f"{percent(share[control])} of those of {control}: something about the variant makes pages fail. They {remedy}."
     )
+
+
+def _harm_seen(result: GuardrailResult, control: str) -> str:
+    """Say what the numbers are by now; where the control's are none, what there is beside it."""
+    bounds, effect = result.bounds, result.effect
+    if bounds.estimate is not None:
+        return f"{_worse(bounds.estimate)} than {control}{_sure(bounds.at_least, bounds.at_most)}"
+    if effect.treatment is not None and effect.control is not None:
+        return f"{number(effect.treatment)} against {number(effect.control)} with {control}"
+    return f"nothing is known of harm by now ({bounds.reason or effect.reason or 'no data yet'})"
 
 
 def _change(effect: Effect, metric: Metric) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from serving.experiments.analysis.comparison import Comparison, Undefined
 from serving.experiments.analysis.multiple import alpha_each
 from serving.experiments.arms import Arms
+from serving.experiments.effects import treatments_of
 from serving.experiments.looks import DAY_MS, Look
 from serving.experiments.planned_looks import due_look
 from serving.experiments.report import PlannedLook
@@ -50,8 +51,8 @@ class Looking:
 
     @property
     def treatments(self) -> list[str]:
-        """All other variants."""
-        return [variant.key for variant in self.definition.variants[1:]]
+        """All other variants that get members."""
+        return treatments_of(self.definition)
 
     @property
     def alpha(self) -> float:

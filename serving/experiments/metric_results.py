@@ -25,7 +25,7 @@ def metric_results(looking: Looking) -> tuple[MetricResult, ...]:
     metrics = looking.definition.metrics
     roles = {metric.name: role_of(looking.definition, metric.name) for metric in metrics}
     effects = {metric.name: _effects(looking, metric.name, roles[metric.name]) for metric in metrics}
-    _correct([effects[name] for name, role in roles.items() if role == "secondary"], looking)
+    _correct([effects[metric.name] for metric in metrics if metric.name in looking.definition.secondary], looking)
     return tuple(
         MetricResult(
             metric.name,
@@ -92,7 +92,8 @@ def _in_segment(looking: Looking, treatment: str, segment: str) -> EffectResult:
 
 
 def _correct(families: Sequence[list[EffectResult]], looking: Looking) -> None:
-    """Adjust the p-values of all secondary metrics' effects together; one family, of every metric and treatment."""
+    """Adjust the p-values of all secondary metrics' effects together; one family, of every metric and treatment. Those
+    that are guardrails, too, belong to it."""
     if not looking.counts:
         return
     p_values = [effect.effect.p_value for effects in families for effect in effects]

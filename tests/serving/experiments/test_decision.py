@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.experiments.decision import Decision, decide, decided
+from serving.experiments.decision import Decision, days_run, decide, decided
 from serving.experiments.lifecycle import Decide
 from serving.experiments.report import GuardrailState, MetricResult, Outcome, PlannedLook, Report
 from streams.errors import FixRequest
@@ -162,7 +162,7 @@ def test_whatever_the_numbers_the_rules_that_protect_members_hold(report: Report
         assert states[decision.variant or ""] == "safe"
         assert outcomes[decision.variant or ""] == "better"
         assert report.members >= definition.plan.min_members
-        assert days >= definition.plan.min_days
+        assert days_run(report, START_MS + round(days * DAY_MS)) >= definition.plan.min_days
     if report.srm.found:
         assert decision.verdict == "inconclusive"
     if report.stopped_at_ms is not None or days >= definition.plan.max_days:

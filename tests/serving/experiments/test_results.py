@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from serving.experiments.analysis.multiple import adjusted
 from serving.experiments.decision import decide
 from serving.experiments.looks import Look, look_of
 from serving.experiments.report import EffectResult, Report
@@ -37,6 +38,12 @@ def report(
     aggregates: list[Aggregate], definition: Definition | None = None, last: Look | None = None, at_ms: int = NOW_MS
 ) -> Report:
     return report_of(running(definition), aggregates, last, at_ms, takes_look=True)
+
+
+def _nobody_skips(members: int) -> list[Aggregate]:
+    rng = np.random.default_rng(1)
+    numbers = {"plays": moments_of(poisson(rng, 2.0, members)), "skips": moments_of(np.zeros(members, np.int64))}
+    return [arm("a", numbers)]
 
 
 def look(seen: Report) -> Look:
@@ -101,6 +108,25 @@ def test_harm_to_a_guardrail_outlives_the_look_that_found_it() -> None:
     assert verdict(later) == "do_not_ship"
 
 
+def test_harm_where_the_control_has_none_is_said_as_what_was_seen() -> None:
+    """The control's mean is 0, so that nothing is relative to it."""
+    definition = definition_of(guardrails=(Guardrail("skips"),))
+    seen = report(two_arms(22, 5_000, skips=0.5)[1:] + _nobody_skips(5_000), definition)
+    assert seen.guardrails[0].harm == "harmed"
+    sentence = seen.guardrails[0].sentence
+    assert "nothing is known" not in sentence
+    assert "against 0 with a; harm is sure" in sentence
+    assert verdict(seen, definition) == "do_not_ship"
+
+
+def test_harm_that_was_sure_is_not_said_to_be_what_the_numbers_show_now() -> None:
+    harmed = report(two_arms(3, 20_000, skips=1.2))
+    assert "harm is sure" in harmed.guardrails[0].sentence
+    later = report(two_arms(3, 20_000, skips=0.8), last=look(harmed))
+    assert "% better than a" in later.guardrails[0].sentence
+    assert "was sure at an earlier look" in later.guardrails[0].sentence
+
+
 def test_few_members_are_sure_of_no_harm() -> None:
     assert report(two_arms(4, 300, skips=3.0)).guardrails[0].harm == "unsure"
     definition = definition_of(plan=Plan(min_members=500))
@@ -141,6 +167,14 @@ def test_members_in_an_arm_that_nobody_declared_are_a_mismatch() -> None:
 def test_an_arm_of_no_weight_does_not_count() -> None:
     definition = definition_of(variants=(Variant("a", 0.5), Variant("b", 0.5), Variant("c", 0.0)))
     assert not report(two_arms(8, 5_000), definition).srm.found
+
+
+def test_an_arm_of_no_weight_neither_keeps_others_waiting_nor_widens_their_intervals() -> None:
+    arms = (Variant("a", 0.5), Variant("b", 0.5), Variant("c", 0.0))
+    definition = definition_of(variants=arms, guardrails=())
+    worse = report(two_arms(8, 5_000, plays=1.5), definition)
+    assert verdict(worse, definition) == "do_not_ship"
+    assert effect_of(worse).effect.alpha == definition.plan.alpha
 
 
 def test_before_the_first_planned_look_there_are_values_but_no_effects() -> None:
@@ -208,6 +242,21 @@ def test_several_treatments_and_secondary_metrics_are_corrected_for() -> None:
             assert effect.p_adjusted >= (effect.effect.p_value or 0.0)
 
 
+def test_a_secondary_metric_is_corrected_for_though_it_is_a_guardrail_too() -> None:
+    definition = definition_of(
+        metrics=(*definition_of().metrics, Metric("saves", "count", Measure(("like",)))), secondary=("skips", "saves")
+    )
+    aggregates = two_arms(23, 4_000, skips=0.93)
+    rng = np.random.default_rng(23)
+    aggregates += [
+        Aggregate(Cell(variant, 2, "fresh", ""), Sums(moments={"saves": moments_of(poisson(rng, 1.0, 4_000))}))
+        for variant in ("a", "b")
+    ]
+    seen = report(aggregates, definition)
+    p_values = [effect_of(seen, name).effect.p_value for name in definition.secondary]
+    assert [effect_of(seen, name).p_adjusted for name in definition.secondary] == list(adjusted(p_values, "holm"))
+
+
 def test_what_members_did_before_takes_variance_away_only_where_the_plan_says_so() -> None:
     rng = np.random.default_rng(15)
     aggregates = []
@@ -241,6 +290,13 @@ def test_members_on_degraded_pages_count_are_left_out_or_compared_apart() -> Non
         assert [arm.degraded for arm in seen.exposures] == [1_000, 3_000]
     assert estimates["include"].outcome == "worse"
     assert estimates["exclude"].outcome == estimates["stratify"].outcome == "unsure"
+
+
+def test_an_arm_all_of_whose_members_got_degraded_pages_is_told_of() -> None:
+    aggregates = two_arms(24, 2_000)
+    failing = [aggregates[0], aggregates[1]._replace(cell=aggregates[1].cell._replace(stratum="degraded"))]
+    assert any("100 % of the members of b" in warning for warning in report(failing).warnings)
+    assert report(aggregates).warnings == ()
 
 
 def test_percentiles_are_compared_by_their_histograms() -> None:
