@@ -46,7 +46,8 @@ def power_left(
         return None
     direction = direction_of(definition, definition.primary)
     end = _last_multiplier(plan, alpha, looks, share)
-    return conditional_power(found, definition.mde, direction, share * plan.planned_members, end)
+    planned, cautious = share * plan.planned_members, plan.method != "fixed"
+    return conditional_power(found, definition.mde, direction, planned, end, cautious=cautious)
 
 
 def tuned_for(plan: Plan, share: float) -> float:

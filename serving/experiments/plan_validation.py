@@ -45,6 +45,8 @@ def plan_problems(plan: Plan) -> Iterator[Problem]:
         yield Problem("plan.pre_period_s", "say how far back CUPED looks, or turn `cuped` off")
     if plan.futility is not None and not 0 < plan.futility < 1:
         yield Problem("plan.futility", "give a chance between 0 and 1, or leave it out")
+    elif plan.futility is not None and plan.planned_members is None:
+        yield Problem("plan.planned_members", "say by how many members `futility` reckons; the design computes it")
     yield from _segments(plan.segments)
 
 

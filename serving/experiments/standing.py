@@ -57,16 +57,16 @@ class Standings:
     def take_look(self, experiment: Experiment, now_ms: int) -> Standing:
         """Return how an experiment stands, and keep it as a look if it says what the last one does not.
 
-        A planned look that is due is taken.
+        A planned look that is due is taken, but only if it can be kept: its share of alpha is spent once.
         """
-        standing = self.stand(experiment, now_ms, takes_look=True)
         for _ in range(ATTEMPTS):
-            if not is_worth_storing(standing.look, standing.last):
-                break
-            if store_look(self._engine, experiment.definition.id, standing.look, standing.last):
-                break
             standing = self.stand(experiment, now_ms, takes_look=True)
-        return standing
+            if is_worth_storing(standing.look, standing.last):
+                if store_look(self._engine, experiment.definition.id, standing.look, standing.last):
+                    return standing
+            elif standing.look.planned == (standing.last.planned if standing.last else ()):
+                return standing
+        return self.stand(experiment, now_ms)
 
 
 def is_worth_storing(look: Look, last: Look | None) -> bool:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from serving.experiments.analysis.cuped import theta_of
 from serving.experiments.analysis.ratio import Arm, arm_of
-from streams.experiments.moments import Moments
+from streams.experiments.moments import Moments, W
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,13 @@ def compare_strata(strata: Sequence[tuple[Moments, Moments]], *, cuped: bool = F
     pooled = arm_of(both, shares)
     if isinstance(control, str) or isinstance(treatment, str) or isinstance(pooled, str):
         return Undefined(*whole, next(arm for arm in (*arms, pooled) if isinstance(arm, str)))
-    found = _adjusted(control, treatment, pooled, theta_of(pooled) if cuped else 0.0)
+    found = _adjusted(control, treatment, pooled, theta_of(pooled) if cuped and _have_past(usable) else 0.0)
     return found if found.standard_error > 0 else Undefined(*whole, "within each arm all members have the same value")
+
+
+def _have_past(pairs: Sequence[tuple[Moments, Moments]]) -> bool:
+    """Return whether both arms have a covariate: a ratio has none where there was nothing to divide by before."""
+    return all(sum(pair[side].sums[W] for pair in pairs) > 0 for side in (0, 1))
 
 
 def _adjusted(control: Arm, treatment: Arm, pooled: Arm, theta: float) -> Comparison:

@@ -59,7 +59,7 @@ def effect_of(
 ) -> Effect:
     """Return the effect whose interval reaches `multiplier` standard errors to both sides (inf: no interval yet).
 
-    standard_error: another than the comparison's (a more cautious one); its ratio widens the relative interval too.
+    standard_error: another than the comparison's (a more cautious one); its ratio widens all that is relative, too.
     """
     if isinstance(found, Undefined):
         return Effect(method, alpha, found.n_control, found.n_treatment, reason=found.reason)
@@ -80,7 +80,7 @@ def effect_of(
         high=found.difference + half if bounded else None,
         p_value=min(1.0, p_value),
         relative=relative.estimate,
-        relative_standard_error=relative.standard_error,
+        relative_standard_error=None if relative.standard_error is None else wider * relative.standard_error,
         relative_low=relative.low,
         relative_high=relative.high,
         variance_reduction=found.variance_reduction,

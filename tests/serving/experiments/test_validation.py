@@ -131,6 +131,7 @@ def metric(kind: MetricKind = "count", **changes: Any) -> tuple[Metric, ...]:
         ("plan.pre_period_s", {"plan": Plan(pre_period_s=0)}),
         ("plan.srm_alpha", {"plan": Plan(srm_alpha=0.5)}),
         ("plan.futility", {"plan": Plan(futility=1.0)}),
+        ("plan.planned_members", {"plan": Plan(futility=0.1)}),
         ("plan.segments", {"plan": Plan(segments=("device", "device"))}),
         ("plan.segments", {"plan": Plan(segments=tuple("abcdef"))}),
         ("plan.segments", {"plan": Plan(segments=("a=b",))}),

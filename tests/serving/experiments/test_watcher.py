@@ -128,6 +128,21 @@ def test_a_planned_look_is_taken_once_by_two_watchers(bench: Bench) -> None:
     assert [round(each.fraction, 2) for each in read_looks(bench.engine, "rows")[-1].planned] == [0.52, 1.0]
 
 
+def test_a_planned_look_that_cannot_be_kept_is_not_taken(bench: Bench) -> None:
+    """Whoever decides by it with a clock that is behind would spend alpha that nobody knows of."""
+    plan = Plan("group_sequential", planned_members=10_000, looks=2, min_days=0)
+    bench.start(definition_of(plan=plan, guardrails=()))
+    bench.aggregates = two_arms(5, 100)
+    bench.watcher.tick(NOW_MS + 1_000)
+    bench.aggregates = two_arms(5, 5_000, plays=3.0)
+    standings = Standings(bench.engine, lambda *_: (bench.aggregates, None))
+    behind = standings.take_look(bench.store.read("rows"), NOW_MS)
+    assert (behind.report.planned, behind.decision.verdict) == ((), "continue")
+    in_time = standings.take_look(bench.store.read("rows"), NOW_MS + 1_001)
+    assert in_time.report.planned == read_looks(bench.engine, "rows")[-1].planned != ()
+    assert in_time.decision.verdict == "ship"
+
+
 def test_a_mismatch_is_shown_and_gone_with_the_experiment(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.start(definition_of())
     lossy = two_arms(6, 9_000)

@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import brentq
 
 from serving.experiments.analysis.comparison import Comparison, compare
+from serving.experiments.analysis.confidence_sequence import sequential
 from serving.experiments.analysis.delta import relative_effect, relative_standard_error
 from serving.experiments.analysis.welch import welch
 from tests.serving.experiments.analysis.members import Members, members, random_arm
@@ -100,3 +101,14 @@ def _propagated(arms: tuple[Members, Members], statistic: Callable[[list[np.ndar
         numbers = arm.millionths / 1e6
         variance += float(gradient @ np.cov(numbers.T) @ gradient) / len(numbers)
     return math.sqrt(variance)
+
+
+def test_a_more_cautious_error_is_that_of_the_relative_effect_too() -> None:
+    rng = np.random.default_rng(8)
+    found = compare(random_arm(rng, 4_000).moments, random_arm(rng, 100, lift=-0.5).moments)
+    assert isinstance(found, Comparison)
+    plain, cautious = welch(found, 0.05), sequential(found, 0.05, 10_000)
+    assert None not in (plain.relative_standard_error, cautious.relative_standard_error)
+    widened = (cautious.standard_error or 0.0) / (plain.standard_error or 1.0)
+    assert widened != 1.0
+    assert cautious.relative_standard_error == pytest.approx(widened * (plain.relative_standard_error or 0.0))

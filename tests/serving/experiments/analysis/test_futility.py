@@ -36,3 +36,17 @@ def test_at_the_end_it_is_known_and_without_data_it_is_not() -> None:
     assert conditional_power(compare(nothing, nothing), 0.01, "increase", 200, 1.96) is None
     zero = compare(members([0.0, 0.0]).moments, members([1.0, 2.0]).moments)
     assert conditional_power(zero, 0.01, "increase", 200, 1.96) is None
+
+
+def test_of_a_cautious_test_the_chance_is_that_of_its_own_error() -> None:
+    """A small arm that varies less: by Welch's error the effect is found, by the pooled one it is not."""
+    rng = np.random.default_rng(4)
+    control = members(10.0 + 4.0 * scipy.stats.zscore(rng.normal(0, 1, 10_000), ddof=1))
+    treatment = members(10.2 + scipy.stats.zscore(rng.normal(0, 1, 500), ddof=1))
+    found = compare(control.moments, treatment.moments)
+    assert conditional_power(found, 0.02, "increase", 10_500, 2.5) == 1.0
+    assert conditional_power(found, 0.02, "increase", 10_500, 2.5, cautious=True) == 0.0
+    half = [conditional_power(found, 0.02, "increase", 21_000, 2.5, cautious=each) for each in (False, True)]
+    assert half[0] is not None
+    assert half[1] is not None
+    assert half[0] > half[1]

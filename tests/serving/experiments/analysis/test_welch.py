@@ -177,3 +177,17 @@ def _on_log_scale(effect: Effect, control: Members, treatment: Members) -> list[
     df = sum(parts) ** 2 / (parts[0] ** 2 / (found.n_control - 1) + parts[1] ** 2 / (found.n_treatment - 1))
     half = scipy.stats.t.ppf(0.975, df) * effect.relative_standard_error / ratio
     return [ratio * math.exp(-half) - 1.0, ratio * math.exp(half) - 1.0]
+
+
+def test_a_past_that_only_one_arm_has_explains_nothing() -> None:
+    """Of 2,000 members two had anything to divide by before, both in one arm: the other arm has no ratio before."""
+    rng = np.random.default_rng(7)
+    per = rng.poisson(3.0, 2_000) + 1
+    numbers = rng.binomial(per, 0.5)
+    past, past_per = np.zeros(2_000), np.zeros(2_000)
+    past[:2], past_per[:2] = (30.0, 31.0), (60.0, 60.0)
+    arms = [
+        members(numbers[part], per[part], past[part], past_per[part]).moments
+        for part in (slice(0, 1_000), slice(1_000, None))
+    ]
+    assert compare(*arms, cuped=True) == compare(*arms)
