@@ -14,7 +14,7 @@ from serving.experiments.audit import newest_entry
 from serving.experiments.patching import combine
 from serving.experiments.refusals import Conflict
 from serving.models.aliases import move_alias
-from serving.models.registry import CHAMPION, model_aliases, model_versions
+from serving.models.registry import CHAMPION, alias_changes, model_aliases, model_versions
 from streams.errors import Corrupt
 from streams.experiments.definition import Experiment, Patch
 from streams.experiments.table import decode_patch
@@ -42,6 +42,19 @@ def resolve_models(connection: sa.Connection, names: list[str]) -> dict[str, str
     return found | {row.alias: row.version for row in connection.execute(aliases)}
 
 
+def tested_model(connection: sa.Connection, experiment: Experiment, variant: str) -> str | None:
+    """Return the version of a variant's model: of an alias, what it named when the experiment was stopped, for that is
+    what members saw. None where the patch has no model, or the model is not registered (any more)."""
+    models = [arm.patch.model for arm in experiment.definition.variants if arm.key == variant and arm.patch.model]
+    now = resolve_models(connection, models).get(models[0]) if models else None
+    if now is None or now == models[0]:
+        return now
+    change, stopped_ms = alias_changes.c, experiment.stopped_at_ms or 0
+    before = sa.and_(change.alias == models[0], change.set_at_ms <= stopped_ms)
+    then = connection.scalar(sa.select(change.version).where(before).order_by(change.id.desc()).limit(1))
+    return now if then is None else resolve_models(connection, [then]).get(then)
+
+
 def ship(connection: sa.Connection, experiment: Experiment, variant: str, reason: str, now_ms: int) -> Shipped:
     """Make a variant's patch the default and its model the champion, in the caller's transaction.
 
@@ -53,7 +66,7 @@ def ship(connection: sa.Connection, experiment: Experiment, variant: str, reason
     _write_defaults(connection, after, revision)
     if patch.model is None:
         return Shipped(before, after)
-    version = resolve_models(connection, [patch.model]).get(patch.model)
+    version = tested_model(connection, experiment, variant)
     champion = resolve_models(connection, [CHAMPION]).get(CHAMPION)
     if version is None:
         raise Conflict("variant", f"its model {patch.model} is not registered (any more); see `marquee models list`")

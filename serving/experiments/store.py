@@ -14,7 +14,7 @@ from serving.experiments.audit import write_entry
 from serving.experiments.lifecycle import Action, Edit, Ramp, Ship, Start, Undo, transition
 from serving.experiments.refusals import Conflict, UnknownExperiment
 from serving.experiments.roles import Actor
-from serving.experiments.shipping import Shipped, resolve_models, ship, undo
+from serving.experiments.shipping import Shipped, resolve_models, ship, tested_model, undo
 from serving.experiments.validation import check_definition, models_named
 from serving.models.aliases import LOCK as REGISTRY_LOCK
 from streams.experiments.definition import Definition, Experiment, Status
@@ -111,10 +111,8 @@ class ExperimentStore:
     def _verify_model(self, experiment_id: str, variant: str) -> None:
         """Read the model's files before any lock is held: it takes a while."""
         with reading(self._engine) as connection:
-            definition = _read(connection, experiment_id).definition
-            models = [arm.patch.model for arm in definition.variants if arm.key == variant and arm.patch.model]
-            versions = resolve_models(connection, models)
-        for version in versions.values():
+            version = tested_model(connection, _read(connection, experiment_id), variant)
+        if version is not None:
             self._verify(version)
 
 

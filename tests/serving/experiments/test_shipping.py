@@ -104,6 +104,19 @@ def test_a_version_can_be_shipped_as_well_as_an_alias(store: ExperimentStore, en
     assert aliased_version(engine, CHAMPION) == NEW
 
 
+def test_the_model_that_members_saw_is_shipped_though_its_alias_has_moved_on(
+    store: ExperimentStore, engine: sa.Engine
+) -> None:
+    """A nightly training moves `candidate` to a model that no member of the experiment has seen."""
+    decided(store, "a", Patch(model="candidate"))
+    newest = "2" * 64
+    tiny_model.register(engine, newest)
+    set_alias(engine, "candidate", newest, "trained anew", NOW_MS + 1)
+    verified: list[str] = []
+    act(ExperimentStore(engine, verified.append), "a", Ship("v1", "it ranks better"))
+    assert (aliased_version(engine, CHAMPION), verified) == (NEW, [NEW])
+
+
 def test_what_was_promoted_since_is_not_undone_with_it(store: ExperimentStore, engine: sa.Engine) -> None:
     decided(store, "a", Patch(model=NEW, page_ttl_s=60.0))
     act(store, "a", Ship("v1", "go"))
