@@ -1,9 +1,9 @@
 """How long an experiment must run: power and smallest effect by duration, from what is known of the metric so far.
 
 Members are taken to come evenly, `members_a_day` of them, each for the first time; windows of the metric are not waited
-for, and ramps are not reckoned with. The fixed and the group-sequential method are shown as planned for each duration;
-of the sequential one `power` is of having found the effect by then at one of the daily looks (`sequential_power`), and
-`mde` by the width at that one look, which is a little cautious.
+for, and neither ramps nor targeting are reckoned with. The fixed and the group-sequential method are shown as planned
+for each duration; of the sequential one `power` is of having found the effect by then at one of the daily looks
+(`sequential_power`), and `mde` by the width at that one look, which is a little cautious.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from streams.experiments.moments import Moments
 
 _MOST: Final = 0.95
 """Of a correlation that is believed: two or three members correlate perfectly by chance."""
+TARGETED: Final = " That is with all members; targeting leaves some of them out, and it takes the longer."
 
 
 class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +77,7 @@ def design(definition: Definition, baseline: Baseline) -> Design:
     """
     _check(definition, baseline)
     plan = definition.plan
-    weights = [variant.weight for variant in definition.variants]
+    weights = _weights(definition)
     treatment = min(weights[1:])
     pair = weights[0] + treatment
     one = Pair(
@@ -105,15 +106,16 @@ def design(definition: Definition, baseline: Baseline) -> Design:
         inflation=inflated,
         variance_reduction=baseline.correlation**2 if plan.cuped else 0.0,
         curve=one.curve(MAX_DAYS if days is None else days),
-        sentence=_sentence(plan, definition.mde, days, None if needed is None else needed / pair),
+        sentence=_sentence(plan, definition.mde, days, None if needed is None else needed / pair)
+        + (TARGETED if definition.targeting else ""),
     )
 
 
 def _check(definition: Definition, baseline: Baseline) -> None:
     plan = definition.plan
-    weights = [variant.weight for variant in definition.variants]
+    weights = _weights(definition)
     for field, is_right, fix in (
-        ("variants", len(weights) >= 2 and min(weights) > 0.0, "give two or more, each with a weight above 0"),
+        ("variants", len(weights) >= 2 and definition.variants[0].weight > 0.0, "give two or more a weight above 0"),
         ("mde", math.isfinite(definition.mde) and definition.mde != 0.0, "give the smallest effect worth finding"),
         ("traffic", 0.0 < definition.traffic <= 1.0, "give a share above 0"),
         ("holdout", 0.0 <= definition.holdout < 1.0, "give a share below 1"),
@@ -127,6 +129,11 @@ def _check(definition: Definition, baseline: Baseline) -> None:
     ):
         if not is_right:
             raise FixRequest(field, fix)
+
+
+def _weights(definition: Definition) -> list[float]:
+    """Return the weights of the arms that get members."""
+    return [variant.weight for variant in definition.variants if variant.weight > 0.0]
 
 
 def _sentence(plan: Plan, mde: float, days: float | None, members: float | None) -> str:

@@ -9,7 +9,7 @@ from statsmodels.stats.power import NormalIndPower
 
 from serving.experiments.design import Baseline, baseline_of, design
 from streams.errors import FixRequest
-from streams.experiments.definition import Definition, Plan, Variant
+from streams.experiments.definition import Definition, Plan, Rule, Variant
 from streams.experiments.metric import Measure, Metric
 from streams.experiments.moments import Moments, scaled
 
@@ -88,6 +88,16 @@ def test_of_several_treatments_each_has_its_part_of_alpha_and_the_smallest_decid
     assert found.members == pytest.approx(control / 0.5, rel=1e-4)
 
 
+def test_an_arm_of_no_weight_takes_neither_members_nor_alpha() -> None:
+    assert design(definition(weights=(0.5, 0.0, 0.5)), BASELINE) == design(definition(), BASELINE)
+
+
+def test_whom_targeting_leaves_out_is_not_known_and_said_to_be_so() -> None:
+    targeted = design(definition(targeting=(Rule("country", "in", ("US",)),)), BASELINE)
+    assert "targeting" in targeted.sentence
+    assert "targeting" not in design(definition(), BASELINE).sentence
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_an_effect_too_small_for_a_year_is_said_to_be_so(method: str) -> None:
     found = design(definition(method, mde=0.0001), BASELINE)
@@ -128,6 +138,7 @@ class Wrong:
     [
         Wrong("variants", definition(weights=(1.0,)), BASELINE),
         Wrong("variants", definition(weights=(1.0, 0.0)), BASELINE),
+        Wrong("variants", definition(weights=(0.0, 0.5, 0.5)), BASELINE),
         Wrong("mde", definition(mde=0.0), BASELINE),
         Wrong("mde", definition(mde=float("nan")), BASELINE),
         Wrong("traffic", definition(traffic=0.0), BASELINE),
