@@ -54,6 +54,14 @@ def test_whatever_the_looks_alpha_is_spent_as_planned_and_no_more(
     assert used[-1] == pytest.approx(0.05, abs=1e-10)
 
 
+@pytest.mark.parametrize(("spending", "worst"), [("obrien_fleming", 0.056), ("pocock", 0.061)])
+def test_numbers_that_grow_by_chance_alone_are_found_a_little_too_often(spending: Spending, worst: float) -> None:
+    """Members come evenly and each hour is chance anew: what is known grows as the square of the members. A limit of the
+    method, as docs/experiments-statistics.md has it."""
+    squares = [fraction**2 for fraction in FIFTHS]
+    assert sum(map(sum, crossing(squares, z(FIFTHS, spending), 0.0))) == pytest.approx(worst, abs=5e-4)
+
+
 def test_one_look_at_the_end_is_the_fixed_test() -> None:
     assert z((1.0,), "obrien_fleming") == pytest.approx([norm.isf(0.025)], rel=1e-12)
     assert repeated_p((1.0,), 2.5, "pocock") == pytest.approx(2 * norm.sf(2.5), rel=1e-5)
