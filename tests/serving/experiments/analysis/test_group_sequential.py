@@ -56,8 +56,8 @@ def test_whatever_the_looks_alpha_is_spent_as_planned_and_no_more(
 
 @pytest.mark.parametrize(("spending", "worst"), [("obrien_fleming", 0.056), ("pocock", 0.061)])
 def test_numbers_that_grow_by_chance_alone_are_found_a_little_too_often(spending: Spending, worst: float) -> None:
-    """Members come evenly and each hour is chance anew: what is known grows as the square of the members. A limit of the
-    method, as docs/experiments-statistics.md has it."""
+    """Members come evenly and each hour is chance anew: what is known grows as the square of the members. It is a limit
+    of the method, as docs/experiments-statistics.md has it."""
     squares = [fraction**2 for fraction in FIFTHS]
     assert sum(map(sum, crossing(squares, z(FIFTHS, spending), 0.0))) == pytest.approx(worst, abs=5e-4)
 
