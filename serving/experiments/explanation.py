@@ -124,10 +124,13 @@ def effect_sentence(result: EffectResult, metric: Metric, control: str, segment:
     effect, among = result.effect, f" among members with {segment.replace('=', ' ')}" if segment else ""
     if effect.difference is None:
         return f"What {result.variant} does to {metric.name}{among} cannot be said yet: {effect.reason}."
-    held = {
-        "better": f"better than {control}",
-        "worse": f"worse than {control}",
-    }.get(result.outcome, f"which leaves open whether it is better or worse than {control}")
+    way = "better" if (effect.difference > 0) == (metric.direction == "increase") else "worse"
+    if result.outcome == "unsure" and effect.found:
+        held = f"{way} than {control} if it were the only one tested, not sure among all that are"
+    elif result.outcome not in ("better", "worse"):
+        held = f"which leaves open whether it is better or worse than {control}"
+    else:
+        held = f"{way} than {control}"
     found = f"{metric.name} with {result.variant}{among}: {_change(effect, metric)}, {held}"
     return f"{found} ({_arms(effect)}; {_p(result)}{_saved(effect)})."
 
@@ -146,14 +149,19 @@ def guardrail_sentence(result: GuardrailResult, control: str) -> str:
     return f"Guardrail {name}: {_harm_seen(result, control)}; {verdict}."
 
 
-def srm_sentence(result: SrmResult) -> str:
-    """Say whether members come as declared."""
+def srm_sentence(result: SrmResult, is_past: bool = False) -> str:
+    """Say whether members come as declared. is_past: a mismatch is that of an earlier look, and not to be seen now."""
     seen = ", ".join(f"{variant} {members:,}" for variant, members in result.observed.items())
     if strays := [
         variant for variant in result.observed if result.observed[variant] and not result.expected.get(variant)
     ]:
         return f"There are members in {' and '.join(strays)}, where none should be ({seen})."
     shares = ", ".join(f"{variant} {percent(share)}" for variant, share in result.expected.items())
+    if result.found and is_past:
+        return (
+            f"Members did not come in the declared shares at an earlier look ({p_text(result.p_value)}), and that "
+            f"stands: by now {seen}, declared {shares}."
+        )
     if result.found:
         return f"Members do not come in the declared shares: {seen}, declared {shares} ({p_text(result.p_value)})."
     return f"Members come in the declared shares: {seen}, declared {shares} ({p_text(result.p_value)})."

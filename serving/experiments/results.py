@@ -78,7 +78,8 @@ def _srm(looking: Looking) -> SrmResult:
     whole = sum(weights.values())
     shares = {variant: weight / whole for variant, weight in weights.items()}
     result = SrmResult(ratio.mismatch, ratio.p_value, ratio.alpha, ratio.counts, shares, ratio.chi_square_p_value)
-    return replace(result, sentence=explanation.srm_sentence(result))
+    is_past = ratio.mismatch and not sample_ratio(looking.arms.counts, weights, looking.plan.srm_alpha).mismatch
+    return replace(result, sentence=explanation.srm_sentence(result, is_past))
 
 
 def _futility(looking: Looking) -> Iterator[FutilityResult]:

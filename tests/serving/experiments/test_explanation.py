@@ -56,8 +56,16 @@ def test_only_a_confidence_sequence_is_valid_at_any_look() -> None:
     assert "any look" not in _sentence(replace(EFFECT, method="fixed"), "count")
 
 
+def test_an_interval_without_zero_is_not_said_to_hold_it_where_other_tests_take_the_finding_away() -> None:
+    sentence = _sentence(EFFECT, "count", "unsure")
+    assert "better than a if it were the only one tested, not sure among all that are" in sentence
+    less = replace(EFFECT, difference=-0.012, low=-0.022, high=-0.002, relative=-0.12)
+    assert "worse than a if it were the only one" in _sentence(less, "count", "unsure")
+
+
 def test_no_effect_and_no_data_are_said_as_such() -> None:
-    assert "leaves open whether it is better or worse than a" in _sentence(EFFECT, "count", "unsure")
+    open_still = replace(EFFECT, low=-0.01, relative_low=-0.1)
+    assert "leaves open whether it is better or worse than a" in _sentence(open_still, "count", "unsure")
     nothing = Effect("sequential", 0.05, 1, 0, reason="fewer than two members in an arm")
     assert _sentence(nothing, "count", "no_data") == (
         "What b does to starts cannot be said yet: fewer than two members in an arm."

@@ -153,6 +153,8 @@ def test_arms_that_lose_members_are_found_and_stay_found() -> None:
     assert verdict(seen) == "inconclusive"
     mended = report(two_arms(6, 100_000, plays=2.2), last=look(seen))
     assert mended.srm.found
+    assert "did not come in the declared shares at an earlier look" in mended.srm.sentence
+    assert "a 100,000, b 100,000" in mended.srm.sentence
     assert verdict(mended) == "inconclusive"
 
 
