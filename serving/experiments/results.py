@@ -7,7 +7,7 @@ harm to guardrails and, of methods with planned looks, these looks with the effe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from serving.experiments.guardrail_results import guardrail_results
 from serving.experiments.looking import Looking
 from serving.experiments.looks import Look
 from serving.experiments.metric_results import metric_results, segment_results
-from serving.experiments.report import FutilityResult, Report, SrmResult
+from serving.experiments.report import FutilityResult, MetricResult, Report, SrmResult
 from streams.experiments.aggregates import Aggregate
 from streams.experiments.definition import Experiment
 
@@ -48,7 +48,7 @@ def report_of(
     is due is taken now; only who stores it may say so. Otherwise effects are those of the last planned look.
     """
     looking = Looking.of(experiment, Arms(experiment.definition, aggregates), last, now_ms, takes_look)
-    srm = _srm(looking)
+    srm, metrics = _srm(looking), metric_results(looking)
     return Report(
         experiment=experiment.definition.id,
         status=experiment.status,
@@ -58,11 +58,11 @@ def report_of(
         method=looking.plan.method,
         members=looking.arms.members,
         srm=srm,
-        metrics=metric_results(looking),
+        metrics=metrics,
         exposures=looking.arms.exposures(),
         guardrails=guardrail_results(looking),
         segments=segment_results(looking),
-        futility=tuple(_futility(looking)),
+        futility=tuple(_futility(looking, metrics)),
         planned=looking.planned,
         started_at_ms=experiment.started_at_ms,
         stopped_at_ms=experiment.stopped_at_ms,
@@ -82,17 +82,31 @@ def _srm(looking: Looking) -> SrmResult:
     return replace(result, sentence=explanation.srm_sentence(result, is_past))
 
 
-def _futility(looking: Looking) -> Iterator[FutilityResult]:
+def _futility(looking: Looking, metrics: Sequence[MetricResult]) -> Iterator[FutilityResult]:
     """Yield each treatment's chances by now. Who gives up by them can only find less, so any look may say so."""
     least, definition = looking.plan.futility, looking.definition
     if least is None or looking.arms.members < looking.plan.min_members:
         return
+    better = {
+        each.variant
+        for metric in metrics
+        for each in metric.effects
+        if metric.role == "primary" and each.outcome == "better"
+    }
     for treatment in looking.treatments:
-        found, share = looking.compared(definition.primary, treatment), share_of(definition, treatment)
-        power = power_left(found, definition, looking.alpha, looking.planned, share)
+        power = _chance(looking, treatment, treatment in better)
         if power is not None:
             result = FutilityResult(treatment, power, power < least)
             yield replace(result, sentence=explanation.futility_sentence(result, definition))
+
+
+def _chance(looking: Looking, treatment: str, is_better: bool) -> float | None:
+    """Return the chance that is left, None where it cannot be told; after the last planned look that look has told."""
+    definition, end = looking.definition, looking.planned[-1] if looking.planned else None
+    if end is not None and end.last:
+        return 0.0 if end.fraction >= 1.0 and not is_better else None
+    found, share = looking.compared(definition.primary, treatment), share_of(definition, treatment)
+    return power_left(found, definition, looking.alpha, looking.planned, share)
 
 
 def _warnings(looking: Looking) -> Iterator[str]:

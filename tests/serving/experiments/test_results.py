@@ -350,6 +350,23 @@ def test_an_experiment_that_can_hardly_find_its_effect_is_called_futile() -> Non
     assert [each.futile for each in early.futility] == [False]
 
 
+@pytest.mark.parametrize("method", ["fixed", "group_sequential"])
+def test_after_the_last_planned_look_the_chance_is_what_that_look_said(method: Any) -> None:
+    """Members who come later are in no look any more, however good they make it look."""
+    plan = Plan(method, planned_members=20_000, looks=2, futility=0.2)
+    definition = definition_of(plan=plan, guardrails=())
+    one = report(two_arms(25, 10_000), definition)
+    assert one.planned[-1].last
+    assert verdict(one, definition) == "do_not_ship"
+    later = report(two_arms(25, 11_000, plays=2.3), definition, look(one), NOW_MS + DAY_MS)
+    assert [each.conditional_power for each in later.futility] == [0.0]
+    assert verdict(later, definition) == "do_not_ship"
+    found = report(two_arms(25, 10_000, plays=2.3), definition)
+    assert (found.futility, verdict(found, definition)) == ((), "ship")
+    cut_short = report(two_arms(25, 5_000), definition, at_ms=START_MS + 28 * DAY_MS)
+    assert (cut_short.futility, verdict(cut_short, definition)) == ((), "inconclusive")
+
+
 def test_a_plan_without_a_least_number_of_members_still_has_intervals() -> None:
     definition = definition_of(plan=Plan(min_members=0))
     assert effect_of(report(two_arms(20, 50), definition)).effect.low is not None
