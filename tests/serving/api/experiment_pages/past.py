@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from serving.experiments.lifecycle import Start
 from serving.experiments.roles import Actor
@@ -53,7 +54,9 @@ class Crowd:
                 continue
             step = "stale" if rng.random() < 0.01 else "fresh"
             first = FirstExposure(at_ms, self._count, variant, step, rng.choice(COUNTRIES), rng.choice(DEVICES))
-            found = Counted(first, crossed=rng.random() < 0.0005)
+            crosses = rng.random() < 0.0005
+            other = next(each.key for each in variants if each.key != variant)
+            found = Counted(first, replace(first, variant=other) if crosses else None)
             counted = counted_of(experiment, found, list(self._history(variant, at_ms)))
             yield MemberRow(experiment.definition.id, f"m{self._count}", 0, counted)
 
