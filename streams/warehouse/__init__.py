@@ -9,7 +9,16 @@ meets two files of the same offsets takes each row from one of them.
 
 from streams.warehouse.compaction import compact
 from streams.warehouse.ranges import RangeFile, end_positions, list_files
-from streams.warehouse.reading import StoredEvent, iter_events, read_malformed, read_topic, to_events, to_exposures
+from streams.warehouse.reading import (
+    StoredEvent,
+    iter_events,
+    iter_tables,
+    read_malformed,
+    read_topic,
+    to_events,
+    to_exposures,
+    while_files_change,
+)
 from streams.warehouse.root import root_of
 from streams.warehouse.schemas import SCHEMAS, TOPICS
 from streams.warehouse.writing import write_range
@@ -22,11 +31,13 @@ __all__ = [
     "compact",
     "end_positions",
     "iter_events",
+    "iter_tables",
     "list_files",
     "read_malformed",
     "read_topic",
     "root_of",
     "to_events",
     "to_exposures",
+    "while_files_change",
     "write_range",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,9 @@ from streams.warehouse.schemas import schema_of
 
 ATTEMPTS: Final = 10
 """Times that the files are listed anew because compaction took one away; a run of it does so once."""
+
+BATCH_ROWS: Final = 65_536
+"""Rows that are read at once where a topic is streamed."""
 
 _ORDER: Final = ("partition", "epoch", "offset")
 _EVENT_COLUMNS: Final = tuple(Event.__struct_fields__)
@@ -50,6 +54,20 @@ def read_topic(root: Path, topic: str, columns: Sequence[str] | None = None) -> 
     if unknown:
         raise FixRequest("columns", f"{topic} has no {', '.join(sorted(unknown))}; it has {', '.join(known)}")
     return _read(root, topic, names, well_formed=True)
+
+
+def iter_tables(root: Path, topic: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield what `read_topic` returns in tables of BATCH_ROWS at most and in no order, so that memory stays bounded.
+
+    Raises FileNotFoundError where compaction has taken a file away meanwhile: begin anew (`while_files_change`).
+    """
+    schema = pa.schema([field for field in schema_of(topic) if field.name in {*columns, "offset", "raw"}])
+    for some in resolve(list_files(root, topic)):
+        with _opened(some.file.path) as file:
+            names = _found(file, schema)
+            for batch in file.iter_batches(BATCH_ROWS, columns=names):
+                table = _conform_slice(pa.Table.from_batches([batch]), some, schema)
+                yield table.filter(pc.is_null(table.column("raw"))).select(list(columns))
 
 
 def read_malformed(root: Path, topic: str) -> pa.Table:
@@ -127,15 +145,28 @@ def _in_order(slices: Sequence[Slice]) -> bool:
 
 
 def _read_slice(some: Slice, schema: pa.Schema) -> pa.Table:
+    with _opened(some.file.path) as file:
+        table = file.read(_found(file, schema))
+    return _conform_slice(table, some, schema)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        file = pq.ParquetFile(some.file.path)
-        with file:
-            found = set(file.schema_arrow.names)
-            table = file.read([name for name in schema.names if name in found])
+        with pq.ParquetFile(path) as file:
+            yield file
     except (pa.ArrowInvalid, OSError) as error:
         if getattr(error, "errno", None) is not None:
             raise
-        raise Corrupt(f"{some.file.path} is damaged: {error}") from error  # Arrow's own errors have no number
+        raise Corrupt(f"{path} is damaged: {error}") from error  # Arrow's own errors have no number
+
+
+def _found(file: pq.ParquetFile, schema: pa.Schema) -> list[str]:
+    there = set(file.schema_arrow.names)
+    return [name for name in schema.names if name in there]
+
+
+def _conform_slice(table: pa.Table, some: Slice, schema: pa.Schema) -> pa.Table:
     table = _conform(table, schema)
     if some.start > some.file.first:
         table = table.filter(pc.greater_equal(table.column("offset"), some.start))
