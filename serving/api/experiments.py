@@ -18,7 +18,7 @@ from serving.api.keys import KEY_PROBLEMS, Approver, Editor, Viewer
 from serving.experiments.audit import read_audit
 from serving.experiments.decision import decided
 from serving.experiments.decoding import decode_json
-from serving.experiments.lifecycle import Action, Archive, Edit, Ramp, Ship, Start, Stop, Undo
+from serving.experiments.lifecycle import Action, Archive, Decide, Edit, Ramp, Ship, Start, Stop, Undo, check_allowed
 from serving.experiments.presentation import in_full, presented
 from serving.experiments.refusals import Invalid, Problem
 from serving.experiments.roles import Actor
@@ -255,6 +255,7 @@ def decide(change: Change, services: ServicesDep, actor: Approver) -> Response:
     """Say what a stopped experiment's results mean: what the rules say or, with a reason, otherwise."""
     asked = decode_json(change.body or b"{}", Decided)
     experiment = change.store.read(change.id)
+    check_allowed(experiment, Decide)  # what is refused takes no planned look
     standing = Standings(services.sql).take_look(experiment, services.clock_ms())
     return change.take(decided(standing.decision, asked.verdict, asked.reason), actor, asked.revision)
 

@@ -115,14 +115,20 @@ def transition(
     running: all other experiments that run. Raises Conflict where the status or the layer does not allow the action,
     FixRequest for an action that is wrong in itself. A definition is checked by its caller (`check_definition`).
     """
-    name, allowed = _name(action), ALLOWED[type(action)]
-    if experiment.status not in allowed:
-        fix = f"it is {experiment.status}; {name} is for what is {' or '.join(allowed)}"
-        if isinstance(action, Start) and experiment.status != "running":
-            fix += ": what was stopped stays so; draft a new experiment"
-        raise Conflict("status", fix)
+    check_allowed(experiment, type(action))
     changed = _STEPS[type(action)](experiment, action, now_ms, rng, running)
     return msgspec.structs.replace(changed, revision=experiment.revision + 1)
+
+
+def check_allowed(experiment: Experiment, action: type[Action]) -> None:
+    """Raise Conflict unless the experiment's status allows a kind of action."""
+    allowed = ALLOWED[action]
+    if experiment.status in allowed:
+        return
+    fix = f"it is {experiment.status}; {action.__name__.lower()} is for what is {' or '.join(allowed)}"
+    if action is Start and experiment.status != "running":
+        fix += ": what was stopped stays so; draft a new experiment"
+    raise Conflict("status", fix)
 
 
 def planned_traffic(experiment: Experiment, now_ms: int) -> float:
@@ -260,10 +266,6 @@ def _archive(experiment: Experiment, action: Archive, *_: Any) -> Experiment:
 def _check_reason(field: str, reason: str, fix: str) -> None:
     if not reason.strip() or len(reason) > MAX_REASON:
         raise FixRequest(field, f"{fix}, in 1 to {MAX_REASON:,} characters; it is kept in the audit trail")
-
-
-def _name(action: Action) -> str:
-    return type(action).__name__.lower()
 
 
 _STEPS: Final[dict[type[Action], Callable[..., Experiment]]] = {

@@ -242,3 +242,10 @@ def test_a_design_of_a_draft_wants_only_what_it_is_reckoned_from(bench: Bench) -
     assert bench.design(422, plan=Plan(alpha=2.0))["field"] == "plan.alpha"
     assert bench.design(422, query="?variance=-1")["field"] == "variance"
     assert "no baseline" in bench.design(422, primary="skips", guardrails=())["detail"]
+
+
+def test_a_decision_that_comes_too_early_takes_no_look(bench: Bench) -> None:
+    bench.start()
+    bench.count(two_arms(1, 2_000))
+    assert "running" in bench.decide(409)["fix"]
+    assert bench.get("rows/results/history") == {"looks": []}
