@@ -20,6 +20,8 @@ ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 KEY: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 ID_FIX: Final = "use 1 to 64 lower-case letters, digits and `-`, the first no `-`"
 KEY_FIX: Final = "use 1 to 64 lower-case letters, digits, `_` and `-`, the first a letter or digit"
+RESERVED: Final = frozenset({"new"})
+"""Ids whose page, /experiments/<id>, is another one."""
 
 MAX_VARIANTS: Final = 10
 MAX_TEXT: Final = 2_000
@@ -73,6 +75,8 @@ def models_named(definition: Definition) -> list[str]:
 def _words(definition: Definition) -> Iterator[Problem]:
     if not ID.fullmatch(definition.id):
         yield Problem("id", ID_FIX)
+    if definition.id in RESERVED:
+        yield Problem("id", f"choose another: `{definition.id}` is the page that drafts experiments")
     yield from _text("hypothesis", definition.hypothesis, MAX_TEXT)
     yield from _text("owner", definition.owner, MAX_OWNER)
     if definition.layer and not ID.fullmatch(definition.layer):

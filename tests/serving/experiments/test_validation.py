@@ -46,6 +46,7 @@ def metric(kind: MetricKind = "count", **changes: Any) -> tuple[Metric, ...]:
         ("id", {"id": "-x"}),
         ("id", {"id": "x" * 65}),
         ("id", {"id": "a=b"}),
+        ("id", {"id": "new"}),
         ("hypothesis", {"hypothesis": "  "}),
         ("hypothesis", {"hypothesis": "x" * 2_001}),
         ("owner", {"owner": ""}),
