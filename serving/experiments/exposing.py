@@ -33,8 +33,8 @@ REMEMBERED: Final = 100_000
 FALLBACK: Final = "fallback"
 """The step of an exposure on a fresh page that the champion made instead of the variant's model."""
 
-_Key = tuple[str, str, str, bool]
-"""member_id, experiment, variant, whether it was shown in full."""
+_Key = tuple[str, str, str, bool, bool]
+"""member_id, experiment, variant, whether it was shown in full, whether it was forced: that does not count."""
 
 
 class ExposureLog:
@@ -78,7 +78,8 @@ class ExposureLog:
     def put(self, exposure: Exposure) -> bool:
         """Have an exposure told unless it was within the hour (whatever its `first`); return False if there was no room
         for it: nothing is remembered of it then, so that the next one of its kind is told."""
-        key = (exposure.member_id, exposure.experiment, exposure.variant, exposure.step == "fresh")
+        in_full = exposure.step == "fresh"
+        key = (exposure.member_id, exposure.experiment, exposure.variant, in_full, exposure.forced)
         with self._lock:
             told_ms = self._told(key)
             if told_ms is not None and 0 <= exposure.exposed_at_ms - told_ms < REPEAT_MS:

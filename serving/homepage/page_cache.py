@@ -26,7 +26,7 @@ DEFAULT_MAX_BYTES = 512 << 20
 
 
 class PageKey(NamedTuple):
-    """What a page depends on, beside states and model. variants: the treatment's key, sorted `experiment=variant`."""
+    """What a page depends on, beside states and model. variants: the treatment's key, `experiment=variant`s first."""
 
     member_id: str
     country: str

@@ -106,7 +106,7 @@ def treatment_of(
     applied to."""
     patched = apply_patch(params, assignment.patch)
     return Treatment(
-        key=f"{assignment.key}{defaults_key(defaults)}",
+        key=f"{assignment.key}{_forced_key(assignment.forced)}{defaults_key(defaults)}",
         variants=assignment.variants,
         exposed=tuple(
             Exposed(experiment, variant, experiment in assignment.forced)
@@ -130,6 +130,11 @@ def defaults_key(defaults: Patch) -> str:
     if defaults == Patch():
         return ""
     return f"|defaults={hashlib.sha256(msgspec.json.encode(defaults, order='deterministic')).hexdigest()[:8]}"
+
+
+def _forced_key(forced: frozenset[str]) -> str:
+    """Return what tells testers' pages from members': a cached page says whether its exposures count."""
+    return f"|forced={','.join(sorted(forced))}" if forced else ""
 
 
 def models_wanted(allocation: Allocation) -> set[str]:

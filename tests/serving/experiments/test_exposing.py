@@ -194,6 +194,13 @@ def variants(*pairs: tuple[Patch, Any]) -> Definition:
     return Definition("exp", "", "", arms, (), "", 0.1)
 
 
+def test_a_tester_who_becomes_a_member_like_others_is_told_of_at_once(log: EventLog, tmp_path: Path) -> None:
+    tester, member = treated("exp", forced="exp"), treated("exp")
+    assert tester.key != member.key, "a cached page would go on saying that it was forced"
+    showings = shown(page_of("ann", tester)), shown(page_of("ann", member), NOW_MS + 1)
+    assert [(each.forced, each.first) for each in told(log, tmp_path, *showings)] == [(True, True), (False, True)]
+
+
 def test_pages_show_experiments_that_change_them_and_those_that_change_nothing() -> None:
     assert is_on_pages(variants((Patch(), None), (Patch(model="candidate"), None)))
     assert is_on_pages(variants((Patch(), "old"), (Patch(model="candidate"), "new")))
