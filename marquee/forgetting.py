@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from marquee.lag import lag
 from marquee.state_folder import require_state
 from streams import topics
+from streams.agents.experiment_agent import GROUP as EXPERIMENTS
 from streams.errors import FixRequest
 from streams.event_log.open import open_event_log
 from streams.event_log.protocol import EventLog
@@ -36,12 +37,13 @@ SINK: Final = "warehouse"
 class Done(NamedTuple):
     """What a removal did. models: those trained on the member; they keep what they have learnt until they are replaced.
     unwritten: records that the warehouse does not have yet; the member's may be among them. experiments: out of whose
-    results the member was taken."""
+    results the member was taken. uncounted: exposures that are not counted yet; the member's may be among them."""
 
     removed: Forgotten
     models: list[TrainedOn]
     unwritten: int
     experiments: int = 0
+    uncounted: int = 0
 
 
 def forget(settings: Settings, member_id: str) -> Done:
@@ -55,12 +57,13 @@ def forget(settings: Settings, member_id: str) -> Done:
         for engine in (log, hot, durable):
             stack.callback(engine.close)
         unwritten = lag(log, SINK, WAREHOUSE_TOPICS)  # first: what is written meanwhile is in the files that are read
+        uncounted = lag(log, EXPERIMENTS, (topics.EXPOSURES,))
         sql = open_sql(settings)
         stack.callback(sql.dispose)
         models = models_trained_on(sql, BlobStore(settings.path_of(settings.blobs_url)), root_of(settings), member_id)
         removed = forget_member(member_id, hot, durable, root_of(settings), end_position(log, member_id))
         definitions = {each.definition.id: each.definition for each in read_experiments(sql)}
-        return Done(removed, models, unwritten, forget_outcomes(sql, definitions, member_id))
+        return Done(removed, models, unwritten, forget_outcomes(sql, definitions, member_id), uncounted)
 
 
 def forgotten_lines(done: Done, retention_ms: int) -> list[str]:
@@ -71,6 +74,8 @@ def forgotten_lines(done: Done, retention_ms: int) -> list[str]:
         lines.append(f"taken out of the results of {done.experiments:,} experiments")
     if done.unwritten:
         lines.append(f"the warehouse's agent has {done.unwritten:,} records yet to write: run this again once it has")
+    if done.uncounted:
+        lines.append(f"experiments have {done.uncounted:,} exposures yet to count: run this again once they have")
     lines.append(f"what the log still holds goes with its retention, within {retention_ms // DAY_MS} days")
     for version, aliases, records in done.models:
         names = f" ({', '.join(aliases)})" if aliases else ""

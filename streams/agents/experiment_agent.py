@@ -130,10 +130,13 @@ class ExperimentAgent:
             self.assigned([place])
         experiments = self._followed.refresh()
         self._settle_those_that_ended(experiments)
-        counted = {name: experiment for name, experiment in experiments.items() if is_counted(experiment)}
         held = self._held[place]
         due = [record for record in batch.records if pack_position(batch.epoch, record.offset) > held.taken]
-        if due and not counted:
+        if not due:
+            return
+        told_ms = due[0].timestamp_ms
+        counted = {name: experiment for name, experiment in experiments.items() if is_counted(experiment, told_ms)}
+        if not counted:
             held.taken = pack_position(batch.epoch, due[-1].offset)
             return
         ready = self._stored(place, due)
@@ -239,8 +242,6 @@ class ExperimentAgent:
     def _stored(self, place: TopicPartition, due: Sequence[Record]) -> Sequence[Record]:
         """Return those records for which histories go far enough: of events, they have these; of exposures, they have
         all events that were in the log when the exposures were first seen here, of which nobody may be told again."""
-        if not due:
-            return due
         events = TopicPartition(MEMBER_EVENTS, place.partition)
         stored_to = self._stored_to(events)
         if place.topic == MEMBER_EVENTS:

@@ -13,8 +13,9 @@ from streams.experiments.tables import experiments_table
 from streams.stores.sql import reading
 
 STARTED: Final[tuple[Status, ...]] = ("running", "stopped", "decided", "promoted", "archived")
-COUNTED: Final[tuple[Status, ...]] = ("running", "stopped")
-"""Of a stopped experiment, what happened before the stop and is told late still counts, until it is decided."""
+LATE_MS: Final = 2 * 86_400_000
+"""What happened before an experiment's stop and is told so much later still counts, whatever was decided meanwhile: an
+app may tell of exposures a day late, and so may a spool."""
 
 
 class FollowedExperiments:
@@ -42,6 +43,8 @@ class FollowedExperiments:
         return None if known is None else known.revision
 
 
-def is_counted(experiment: Experiment) -> bool:
-    """Return whether outcomes of an experiment may still change."""
-    return experiment.status in COUNTED and experiment.started_at_ms is not None
+def is_counted(experiment: Experiment, told_ms: int) -> bool:
+    """Return whether what the log was told at a time (Unix ms) may change the outcomes of an experiment."""
+    if experiment.started_at_ms is None:
+        return False
+    return experiment.stopped_at_ms is None or told_ms < experiment.stopped_at_ms + LATE_MS

@@ -99,6 +99,15 @@ def test_records_that_the_warehouse_has_not_got_yet_are_told_of(settings: Settin
     assert "2 records yet to write: run this again" in forgotten_lines(done, 0)[1]
 
 
+def test_exposures_that_are_not_counted_yet_are_told_of(settings: Settings) -> None:
+    log = open_event_log(settings)
+    log.append(topics.EXPOSURES, [Message(b"m1", b"{}")] * 3)
+    log.close()
+    done = forget(settings, "m1")
+    assert done.uncounted == 3
+    assert any("3 exposures yet to count: run this again" in line for line in forgotten_lines(done, 0))
+
+
 def test_nothing_is_removed_while_the_models_cannot_be_named(settings: Settings) -> None:
     events = made_events(50, members=2)
     store(settings, events)

@@ -18,7 +18,8 @@ from streams.errors import Fenced
 from streams.event_log.protocol import Batch, Record, TopicPartition
 from streams.events import Event, encode_event
 from streams.experiments.aggregates import Cell, Sums
-from streams.experiments.definition import Experiment
+from streams.experiments.definition import Experiment, Status
+from streams.experiments.following import LATE_MS
 from streams.experiments.outcome_store import OutcomeStore, forget_outcomes, read_aggregates
 from streams.experiments.recompute import StoredExposure, aggregates_of
 from streams.experiments.tables import experiments_table, members_table
@@ -112,7 +113,7 @@ TITLES = {"t": Title("t", "A title", 2020, ("Drama",), live_from_ms=0)}
 
 
 def _batch(topic: str, values: Sequence[tuple[bytes, bytes]], begin: int, end: int | None) -> Batch:
-    records = [Record(offset, START_MS + 30 * DAY_MS, key, value) for offset, (key, value) in enumerate(values)]
+    records = [Record(offset, START_MS + DAY_MS, key, value) for offset, (key, value) in enumerate(values)]
     return Batch(topic, 0, EPOCH, records[begin:end])
 
 
@@ -213,6 +214,28 @@ def test_what_came_after_the_stop_is_taken_out_though_it_was_counted_before_the_
     agent.process(world.store(play(3, "other", START_MS + 3)))
     assert world.counted() == world.recomputed(stopped)
     assert world.counted()[Cell("control", START_MS // DAY_MS, "fresh", "")].moments["plays"].mean(0) == 1.0
+
+
+@pytest.mark.parametrize("status", ["decided", "promoted", "archived"])
+def test_what_was_told_before_a_decision_and_is_read_after_it_counts(world: World, status: Status) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    exposed = world.exposed(an_exposure("m", "control", START_MS), an_exposure("n", "treatment", START_MS))
+    played = world.store(play(1, "m", START_MS + 1), play(2, "n", START_MS + DAY_MS))
+    ended = an_experiment(status=status, stopped_at_ms=START_MS + 10, revision=2)
+    put(world.engine, ended)
+    agent.process(exposed)
+    agent.process(played)
+    assert world.counted() == world.recomputed(ended)
+    assert sum(sums.members for cell, sums in world.counted().items() if cell.segment == "") == 2
+
+
+def test_long_after_its_stop_an_experiment_costs_nothing_more(world: World) -> None:
+    stopped = an_experiment(status="stopped", stopped_at_ms=START_MS - LATE_MS + DAY_MS)
+    put(world.engine, stopped)
+    agent = world.agent()
+    agent.process(world.exposed(an_exposure("m", "control", stopped.stopped_at_ms - 1)))
+    assert world.counted() == {}
 
 
 def test_who_crossed_only_after_the_stop_has_not_crossed(world: World) -> None:
