@@ -44,7 +44,7 @@ class SpooledAppender:
         self._spool = spool
         self._counts = counts
         self._unanswered: list[Message] = []
-        """The messages of an append that hangs."""
+        """The messages of an append that hangs, or has failed and could not be spooled either."""
         self._drained_to: int | None = None
         """Where they end in the spool, None if they are not in it."""
         self._retry_at_s = 0.0
@@ -55,6 +55,8 @@ class SpooledAppender:
     def write(self, batch: list[Message]) -> bool:
         """Append a batch to the log, or have that under way, or spool it; False if nothing could take it: it is to be
         written again then, before any other."""
+        if self._unanswered and not self._appender.is_under_way:
+            return False
         if self._append(batch):
             return True
         try:
@@ -66,15 +68,16 @@ class SpooledAppender:
         return True
 
     def settle(self) -> None:
-        """See what became of an append that was given up waiting for; what failed goes to the spool."""
+        """See what became of an append that was given up waiting for; what failed is written again, or spooled."""
         if not self._appender.is_under_way:
+            self._write_unanswered()
             return
         try:
             if not self._appender.settle():
                 return
         except MarqueeError as error:
             self.back_off(str(error))
-            self._spool_unanswered()
+            self._write_unanswered()
             return
         if self._drained_to is not None:
             self._spool.drained(self._drained_to)
@@ -83,7 +86,7 @@ class SpooledAppender:
 
     def drain(self) -> None:
         """Append what is in the spool, if that is due."""
-        while self._spool.waiting_bytes and not self._appender.is_under_way and time.monotonic() >= self._retry_at_s:
+        while self._spool.waiting_bytes and not self._unanswered and time.monotonic() >= self._retry_at_s:
             try:
                 messages, end = self._spool.peek(BATCH_MAX)
                 if not messages or self._appender.append(messages):
@@ -128,6 +131,13 @@ class SpooledAppender:
             self.back_off(str(error))
             return False
         return True
+
+    def _write_unanswered(self) -> None:
+        """Write the messages of an append that has failed, unless they are in the spool still."""
+        batch = [] if self._drained_to is not None else self._unanswered
+        self._unanswered, self._drained_to = [], None
+        if batch and not self.write(batch):
+            self._unanswered = batch
 
     def _spool_unanswered(self) -> None:
         """Put a batch into the spool of which it is not known whether it is in the log: it may then be there twice."""

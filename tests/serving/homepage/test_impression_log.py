@@ -467,6 +467,25 @@ def test_what_a_hanging_log_may_not_have_is_spooled_at_the_end(log: EventLog, tm
     hanging.gate.set()
 
 
+def test_what_neither_log_nor_spool_could_take_is_written_once_one_can(log: EventLog, tmp_path: Path) -> None:
+    hanging, no_folder = Hanging(log, TryAgain("no answer from the brokers")), tmp_path / "folder"
+    no_folder.write_bytes(b"")
+    spool = Spool(no_folder / "spool")
+    impressions = ImpressionLog(hanging, spool, 1_000, lambda _: None, linger_s=0.01, append_s=0.05)  # type: ignore[arg-type]  # only `append` is used
+    impressions.start()
+    entry = entry_of()
+    shown = [first(entry), again(entry)]
+    impressions.put(shown[0])
+    until(lambda: "does not answer" in (impressions.problem or ""))
+    impressions.put(shown[1])
+    hanging.gate.set()
+    until(lambda: "no answer from the brokers; " in (impressions.problem or ""))
+    hanging.error = None
+    until(lambda: len(ids_in(log)) == 2)
+    impressions.close(2)
+    assert ids_in(log) == [showing[0].decode() for showing in shown]
+
+
 def ids_in(log: EventLog) -> list[str]:
     return [
         one.page_id
