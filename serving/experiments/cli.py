@@ -32,12 +32,12 @@ def connect(
 ) -> None:
     def client() -> ExperimentsClient:
         from serving.experiments.client import ExperimentsClient
-        from serving.experiments.key_files import first_key_path, read_key
+        from serving.experiments.key_files import key_for, read_key
         from streams.settings import load_settings
 
         settings = load_settings()
-        key = read_key(key_file or first_key_path(settings))
-        return ExperimentsClient(url or f"http://{settings.host}:{settings.port}", key)
+        address = url or f"http://{settings.host}:{settings.port}"
+        return ExperimentsClient(address, read_key(key_file) if key_file else key_for(settings, address))
 
     context.obj = client
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import urllib.parse
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,9 @@ FOLDER: Final = "keys"
 
 FIRST: Final = "approver"
 """The role of the key that a platform starts with."""
+
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def first_key_path(settings: Settings) -> Path:
@@ -40,6 +44,12 @@ def make_first_key(settings: Settings, engine: sa.Engine, now_ms: int) -> Path:
         raise FixRequest(str(path), f"the key cannot be kept there ({error}); mend that, or remove the file") from None
     add_key(engine, key, f"marquee-up-{hash_of(key)[:6]}", FIRST, now_ms)  # several platforms may share a database
     return path
+
+
+def key_for(settings: Settings, url: str) -> str:
+    """Return the key that `marquee up` made for whom it was made: a platform of this machine; "" for all others."""
+    host = urllib.parse.urlsplit(url).hostname
+    return read_key(first_key_path(settings)) if host in {*LOOPBACK, settings.host} else ""
 
 
 def write_key(path: Path, key: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from serving.experiments.key_files import first_key_path, make_first_key, read_key
+from serving.experiments.key_files import first_key_path, key_for, make_first_key, read_key
 from serving.experiments.refusals import Conflict
 from serving.experiments.roles import ROLES, Actor, add_key, find_actor, list_keys, new_key, revoke_key
 from streams.errors import FixRequest
@@ -105,3 +105,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(FixRequest, match=r"approver\.key"):
         make_first_key(settings, engine, 1)
     engine.dispose()
+
+
+@pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1.elsewhere.example", "localhost@elsewhere.example"])
+def test_the_first_key_is_sent_to_no_other_machine_unasked(tmp_path: Path, sql_engine: sa.Engine, host: str) -> None:
+    settings = Settings(state=tmp_path)
+    key = read_key(make_first_key(settings, sql_engine, 1))
+    assert key_for(settings, "http://localhost:8000") == key
+    assert key_for(settings, f"https://{host}:8000") == ""
