@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -33,11 +34,11 @@ from streams.stores.generations import (
     GenerationalDurableStore,
     Generations,
     Names,
+    change_generations,
     kind_in,
     names_for_agent,
     own_kind_in,
     read_generations,
-    write_generations,
 )
 from streams.stores.open import open_durable, open_hot
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
@@ -161,10 +162,13 @@ def drop_former(engines: Engines, groups: Sequence[str], report: Report = lambda
     for group in groups:
         for number in read_generations(engines.durable).former.get(group, []):
             _drop(engines, group, number, report)
-            current = read_generations(engines.durable)
-            left = [other for other in current.former.get(group, []) if other != number]
-            write_generations(engines.durable, msgspec.structs.replace(current, former={**current.former, group: left}))
+            change_generations(engines.durable, partial(_without, group=group, number=number))
     return read_generations(engines.durable)
+
+
+def _without(found: Generations, group: str, number: int) -> Generations:
+    left = [other for other in found.former.get(group, []) if other != number]
+    return msgspec.structs.replace(found, former={**found.former, group: left})
 
 
 def _drop(engines: Engines, group: str, number: int, report: Report) -> None:
@@ -186,7 +190,10 @@ def _versions(groups: Iterable[str]) -> dict[str, str]:
 
 def _begin(engines: Engines, groups: Sequence[str], report: Report) -> Generations:
     """Return the record, with a generation of this code's features under construction for each group."""
-    found = read_generations(engines.durable)
+    return change_generations(engines.durable, partial(_with_building, engines, groups, report))
+
+
+def _with_building(engines: Engines, groups: Sequence[str], report: Report, found: Generations) -> Generations:
     versions = _versions(groups)
     building, former = dict(found.building), {group: list(left) for group, left in found.former.items()}
     for group in groups:
@@ -199,12 +206,9 @@ def _begin(engines: Engines, groups: Sequence[str], report: Report) -> Generatio
         if group not in building:
             next_number = msgspec.structs.replace(found, building=building, former=former).next_number(group)
             building[group] = next_number
-    changed = msgspec.structs.replace(
+    return msgspec.structs.replace(
         found, building=building, former=former, building_versions={**found.building_versions, **versions}
     )
-    if changed == found:
-        return found
-    return write_generations(engines.durable, changed)
 
 
 def _feeding(engines: Engines, group: str, number: int, source: Source) -> Feeding:
@@ -236,21 +240,23 @@ def _catch_up(feedings: Mapping[str, Feeding], report: Report) -> None:
 
 def _switch(engines: Engines, numbers: Mapping[str, int], groups: Sequence[str]) -> Generations:
     """Have the new generation serve: one write of the record."""
-    found = read_generations(engines.durable)
+    written = change_generations(engines.durable, partial(_with_serving, numbers, groups))
+    record = engines.durable.get(KIND, [RECORD_KEY])[0]
+    if record is not None:
+        engines.hot.put(KIND, [StateEntry(RECORD_KEY, record)])
+    return written
+
+
+def _with_serving(numbers: Mapping[str, int], groups: Sequence[str], found: Generations) -> Generations:
     if any(found.building.get(group) != number for group, number in numbers.items()):
         raise FixRequest("rebuild", "another rebuild has gone ahead of this one; look with `marquee rebuild --status`")
-    changed = msgspec.structs.replace(
+    return msgspec.structs.replace(
         found,
         active={**found.active, **numbers},
         building={group: number for group, number in found.building.items() if group not in numbers},
         former={**found.former, **{group: [*found.former.get(group, []), found.serving(group)] for group in groups}},
         versions={**found.versions, **_versions(groups)},
     )
-    written = write_generations(engines.durable, changed)
-    record = engines.durable.get(KIND, [RECORD_KEY])[0]
-    if record is not None:
-        engines.hot.put(KIND, [StateEntry(RECORD_KEY, record)])
-    return written
 
 
 def _past_reporter(report: Report, group: str) -> Callable[[Fed], None]:

@@ -7,7 +7,7 @@ made only if nobody else changed it meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -25,6 +25,11 @@ OWN_KINDS: Final = ("folded", "refilled")
 """What an agent keeps for itself, of each generation: its marks, and the marker of the hot store."""
 
 FIRST: Final = 1
+
+ATTEMPTS: Final = 20
+"""To change the record before others that change it: agents note the versions of their features as they start."""
+
+CHANGED: Final = "the record of generations was changed at the same time"
 
 
 class Generations(msgspec.Struct, frozen=True):
@@ -100,14 +105,34 @@ def revision_of(durable: StateStore) -> int:
     return durable.positions(KIND, [RECORD_KEY])[0]
 
 
+def change_generations(durable: StateStore, change: Callable[[Generations], Generations]) -> Generations:
+    """Write what `change` makes of the record, of the newest one whoever else changes it meanwhile; return what is
+    written then. Raises what `change` raises; TryAgain when the store is away or others do not cease."""
+    for _ in range(ATTEMPTS):
+        found = read_generations(durable)
+        changed = change(found)
+        if changed == found:
+            return found
+        new = _put(durable, changed)
+        if new is not None:
+            return new
+    raise TryAgain(CHANGED, 0.1)
+
+
 def write_generations(durable: StateStore, changed: Generations) -> Generations:
     """Write a record made from the newest one; return it in its new revision. Raises TryAgain if somebody else changed
     it meanwhile: it is to be read again."""
+    new = _put(durable, changed)
+    if new is None:
+        raise TryAgain(CHANGED, 0.1)
+    return new
+
+
+def _put(durable: StateStore, changed: Generations) -> Generations | None:
+    """Write a record in its new revision; None if there is another of that by now."""
     new = msgspec.structs.replace(changed, revision=changed.revision + 1)
     value = tombstone(new.revision) + msgspec.json.encode(new)
-    if not durable.put(KIND, [StateEntry(RECORD_KEY, value)])[0]:
-        raise TryAgain("the record of generations was changed at the same time", 0.1)
-    return new
+    return new if durable.put(KIND, [StateEntry(RECORD_KEY, value)])[0] else None
 
 
 class Names:

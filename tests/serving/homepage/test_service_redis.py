@@ -110,7 +110,7 @@ async def test_a_page_is_shared_for_its_variants_alone(redis: RedisServer, tmp_p
         write_experiment(platform.services.sql, experiment(patch, forced={"ann": "b"}))
         await until(lambda: bool(platform.services.experiments.current.experiments))
         first = await platform.homepage()
-        await is_shared(platform, name=b"\x1f\x1fexp=b")
+        await is_shared(platform, name=b"\x1f\x1fexp=b|forced=exp")
     async with platform_on(redis, tmp_path, prepared=False) as other:
         again = await other.homepage()
         assert (again["served"]["cache"], again["served"]["variants"]) == ("hit", {"exp": "b"})

@@ -7,7 +7,13 @@ import pytest
 
 from streams.agents.generation import follow_generation
 from streams.errors import Fenced, TryAgain
-from streams.stores.generations import ServingGenerations, read_generations, write_generations
+from streams.stores.generations import (
+    Generations,
+    ServingGenerations,
+    change_generations,
+    read_generations,
+    write_generations,
+)
 from streams.stores.protocol import StateEntry
 from tests.streams.agents.state_stores import MemoryStore
 
@@ -56,6 +62,22 @@ def test_two_changes_of_the_record_at_once_are_one_and_a_refusal() -> None:
     with pytest.raises(TryAgain, match="at the same time"):
         write_generations(durable, msgspec.structs.replace(found, building={"features": 3}))
     assert read_generations(durable).building == {"features": 2}
+
+
+def test_a_change_is_made_of_the_newest_record_whoever_changes_it_meanwhile() -> None:
+    durable = MemoryStore()
+    others = iter([{"member": "m1"}, {"member": "m1", "title": "t1"}])
+
+    def building(found: Generations) -> Generations:
+        for versions in others:
+            write_generations(durable, msgspec.structs.replace(found, versions=versions))
+            break
+        return msgspec.structs.replace(found, building={"features": 2})
+
+    written = change_generations(durable, building)
+    assert written == read_generations(durable)
+    assert (written.building, written.versions) == ({"features": 2}, {"member": "m1", "title": "t1"})
+    assert change_generations(durable, lambda found: found).revision == written.revision
 
 
 def test_a_record_that_the_durable_store_lost_comes_back_from_the_hot_one() -> None:
