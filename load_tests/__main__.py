@@ -22,8 +22,8 @@ from load_tests.scenarios import SCENARIOS
 from load_tests.verdict import Slo, read_slos
 
 CONNECTIONS = 256
-SETTLE_S = 15.0
-"""A platform that was set up a moment ago still computes pages ahead, for about half as long."""
+SETTLE_S = 5.0
+"""Of a platform that was set up a moment ago: its caches and agents come to rest."""
 SLO_FILE = Path(__file__).parent / "slo.toml"
 
 
@@ -45,7 +45,7 @@ def run(
         environment = stack.enter_context(_environment(engines, console)) if url is None else {}
         platform = stack.enter_context(running_platform(url, data, environment))
         if url is None:
-            with console.status("letting the platform settle: its pages are computed ahead"):
+            with console.status("letting the platform settle"):
                 time.sleep(SETTLE_S)
         results = asyncio.run(_measure(platform, levels, seed, console))
     console.print(as_table(results))

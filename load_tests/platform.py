@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from load_tests.real_engines import as_settings
+from marquee.set_up import LATER
+from marquee.state_folder import StateFolder
 from streams.settings import Settings
 
 START_TIMEOUT_S: Final = 180.0
@@ -52,6 +54,7 @@ def running_platform(
         try:
             wait_until_ready(f"http://127.0.0.1:{port}", process)
             settings = Settings.model_validate({"state": state, "port": port, **as_settings(more)})
+            wait_until_set_up(settings, process)
             yield Platform(f"http://127.0.0.1:{port}", settings)
         finally:
             stop_platform(process)
@@ -90,6 +93,20 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes] | None) -> None:
             return
         time.sleep(0.2)
     raise RuntimeError(f"{url} is not ready after {START_TIMEOUT_S:.0f} s")
+
+
+def wait_until_set_up(settings: Settings, process: subprocess.Popen[bytes]) -> None:
+    """Return once what a new platform does beside serving is done, too: else its work is measured with the load.
+
+    Raises RuntimeError if that does not end in time, or the process ends.
+    """
+    deadline, folder = time.monotonic() + START_TIMEOUT_S, StateFolder(settings)
+    while not set(LATER) <= set(folder.read().steps):
+        if process.poll() is not None:
+            raise RuntimeError(f"marquee up ended with exit code {process.returncode}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{settings.state} is not set up after {START_TIMEOUT_S:.0f} s")
+        time.sleep(0.2)
 
 
 def free_port() -> int:
