@@ -78,10 +78,10 @@ CATALOGUE_REFRESH_TICKS: Final = 5
 PARTITIONS_REFRESH_S: Final = 1.0
 """A page served within this after a topic has grown may name a partition that its impression is not in."""
 
-REMOTE_DEADLINE_S: Final = 0.1
+REMOTE_SHARE: Final = 0.4
 REMOTE_THREADS: Final = 8
-"""Of reads of a durable store behind a network: with the hot store's timeout before it, a page's deadline holds; and
-the threads wait, they do not compute."""
+"""Of a page's deadline, for reads of a durable store behind a network: with the hot store's timeout before it, the
+deadline holds; and the threads wait, they do not compute."""
 
 TOPICS_TIMEOUT_S: Final = 1.0
 """How long a log that is away or hangs may keep the process from serving."""
@@ -240,10 +240,11 @@ def _past(settings: Settings, metric: Metric, days: float, pre_period_s: int, no
 
 
 def _state_reader(settings: Settings, hot: StateStore, live: LiveReads, durable: DurableStore) -> StateReader:
+    deadline_s = settings.page_deadline_s
     if settings.scheme_of(settings.durable_url) == "sqlite":
-        return StateReader(hot, live, durable, MEMBER.name)
+        return StateReader(hot, live, durable, MEMBER.name, deadline_s)
     return StateReader(
-        hot, live, durable, MEMBER.name, durable_deadline_s=REMOTE_DEADLINE_S, durable_threads=REMOTE_THREADS
+        hot, live, durable, MEMBER.name, deadline_s, durable_share=REMOTE_SHARE, durable_threads=REMOTE_THREADS
     )
 
 

@@ -18,8 +18,8 @@ from streams.errors import MarqueeError, TryAgain
 from streams.stores.live_reads import LiveReads
 from streams.stores.protocol import DurableStore, StateEntry, StateStore, tombstone, version_of
 
-DURABLE_DEADLINE_S: Final = 0.05
-"""A fifth of a page's deadline; a read of an unlocked SQLite file takes a hundredth of it."""
+DURABLE_SHARE: Final = 0.2
+"""Of a page's deadline, for a read of the durable store; one of an unlocked SQLite file takes a hundredth of it."""
 
 DURABLE_THREADS: Final = 2
 """More would not help: SQLite reads are CPU work on a cached file, and a locked file holds any number of threads."""
@@ -31,8 +31,8 @@ INSTANT_S: Final = 0.01
 """A failure of the hot store that comes sooner costs nothing, and is no reason to leave it alone: its recovery is then
 seen at once."""
 
-OTHER_DEADLINE_S: Final = 0.05
-"""Of a precomputed page, which is looked for after a page's deadline has passed."""
+OTHER_SHARE: Final = 0.2
+"""Of a page's deadline, for a precomputed page, which is looked for after that deadline has passed."""
 
 MAX_REFILLS: Final = 256
 """States that wait to be put back into the hot store; one over that is put back when it is next asked for."""
@@ -65,18 +65,22 @@ class StateReader:
         live: LiveReads,
         durable: DurableStore,
         kind: str,
+        page_deadline_s: float,
         *,
-        durable_deadline_s: float = DURABLE_DEADLINE_S,
+        durable_share: float = DURABLE_SHARE,
         durable_threads: int = DURABLE_THREADS,
         breaker: BreakerPolicy | None = None,
     ) -> None:
-        """live: reads of `hot`, which itself is only written to, in a thread."""
+        """live: reads of `hot`, which itself is only written to, in a thread. page_deadline_s: what the deadlines of
+        reads are shares of."""
         self._hot = hot
         self._live = live
         self._durable = durable
         self._kind = kind
         self._hot_breaker = CircuitBreaker(HOT_POLICY)
-        self._threads = GuardedThreads("durable store", durable_threads, durable_deadline_s, breaker or BreakerPolicy())
+        deadline_s = page_deadline_s * durable_share
+        self._threads = GuardedThreads("durable store", durable_threads, deadline_s, breaker or BreakerPolicy())
+        self._other_deadline_s = page_deadline_s * OTHER_SHARE
         self._refiller = ThreadPoolExecutor(1, thread_name_prefix="hot-refill")
         self._refills: set[Future[None]] = set()
 
@@ -119,7 +123,7 @@ class StateReader:
     async def read_other(self, kind: str, key: bytes) -> bytes | None:
         """Return a value of another kind, hot or else durable, None where neither has it or can be read in time."""
         try:
-            async with asyncio.timeout(OTHER_DEADLINE_S):
+            async with asyncio.timeout(self._other_deadline_s):
                 found = await self._hot_value(kind, key)
                 return found or await self._threads.run(lambda: self._durable.get(kind, [key])[0])
         except (TryAgain, TimeoutError):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -364,18 +365,20 @@ async def test_without_the_durable_store_nobody_can_tell_who_is_new(tmp_path: Pa
 
 
 async def test_a_durable_store_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running_platform(tmp_path) as platform:
+    async with running_platform(tmp_path, page_deadline_s=2.0) as platform:
+        answered = threading.Event()
 
         def hang(*_: object) -> list[bytes | None]:
-            time.sleep(0.2)
+            assert answered.wait(60), "a page has waited for the durable store"
             return [None]
 
         monkeypatch.setattr(platform.services.durable, "get", hang)
-        started_s = time.monotonic()
-        pages = await asyncio.gather(*(platform.homepage(f"nobody{n}") for n in range(8)), platform.homepage("ann"))
-        assert time.monotonic() - started_s < 2
+        try:
+            pages = await asyncio.gather(*(platform.homepage(f"nobody{n}") for n in range(8)), platform.homepage("ann"))
+        finally:
+            answered.set()
         assert {page["served"]["step"] for page in pages[:-1]} == {"popular"}
-        assert "no answer within 50 ms" in pages[0]["served"]["degraded"]
+        assert "no answer within 400 ms" in pages[0]["served"]["degraded"]
         assert pages[-1]["served"]["step"] == "fresh"
 
 
