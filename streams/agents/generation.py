@@ -15,11 +15,12 @@ from streams.stores.generations import (
     RECORD_KEY,
     GenerationalDurableStore,
     GenerationalStore,
+    Generations,
     Names,
+    change_generations,
     names_for_agent,
     read_generations,
     revision_of,
-    write_generations,
 )
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
 
@@ -88,18 +89,7 @@ class ServingGeneration:
         """Take up the generation that serves, if its features are in our versions."""
         if not revision_of(self._durable):
             self._restore()
-        found = read_generations(self._durable)
-        foreign = found.of_another_version(self._versions)
-        if foreign:
-            kinds = ", ".join(f"{kind} {version}" for kind, version in sorted(foreign.items()))
-            raise TryAgain(
-                f"the states that serve are of other features ({kinds}) than this code's: "
-                "`marquee rebuild` builds states of this code's beside them; or start the code that they are of",
-                OTHER_CODE_S,
-            )
-        if not self._versions.keys() <= found.versions.keys():
-            versions = {**found.versions, **self._versions}
-            found = write_generations(self._durable, msgspec.structs.replace(found, versions=versions))
+        found = change_generations(self._durable, self._with_versions)
         self._number, self._revision = found.serving(self._group), found.revision
         self._names.of = names_for_agent(self._group, self._number)
         self._copy()
@@ -114,6 +104,18 @@ class ServingGeneration:
             raise Fenced(f"generation {found.serving(self._group)} of {self._group} serves now, not {self._number}")
         self._revision = revision
         self._copy()
+
+    def _with_versions(self, found: Generations) -> Generations:
+        """Return the record with our versions noted in it. Raises TryAgain for states of other ones."""
+        foreign = found.of_another_version(self._versions)
+        if foreign:
+            kinds = ", ".join(f"{kind} {version}" for kind, version in sorted(foreign.items()))
+            raise TryAgain(
+                f"the states that serve are of other features ({kinds}) than this code's: "
+                "`marquee rebuild` builds states of this code's beside them; or start the code that they are of",
+                OTHER_CODE_S,
+            )
+        return msgspec.structs.replace(found, versions={**found.versions, **self._versions})
 
     def _restore(self) -> None:
         """Put the hot store's copy of the record into a durable store that has lost it."""

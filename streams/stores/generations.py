@@ -29,8 +29,6 @@ FIRST: Final = 1
 ATTEMPTS: Final = 20
 """To change the record before others that change it: agents note the versions of their features as they start."""
 
-CHANGED: Final = "the record of generations was changed at the same time"
-
 
 class Generations(msgspec.Struct, frozen=True):
     """The record. revision: rises with each change. active: the generation that serves, by group, FIRST if left out;
@@ -113,26 +111,11 @@ def change_generations(durable: StateStore, change: Callable[[Generations], Gene
         changed = change(found)
         if changed == found:
             return found
-        new = _put(durable, changed)
-        if new is not None:
+        new = msgspec.structs.replace(changed, revision=found.revision + 1)
+        value = tombstone(new.revision) + msgspec.json.encode(new)
+        if durable.put(KIND, [StateEntry(RECORD_KEY, value)])[0]:
             return new
-    raise TryAgain(CHANGED, 0.1)
-
-
-def write_generations(durable: StateStore, changed: Generations) -> Generations:
-    """Write a record made from the newest one; return it in its new revision. Raises TryAgain if somebody else changed
-    it meanwhile: it is to be read again."""
-    new = _put(durable, changed)
-    if new is None:
-        raise TryAgain(CHANGED, 0.1)
-    return new
-
-
-def _put(durable: StateStore, changed: Generations) -> Generations | None:
-    """Write a record in its new revision; None if there is another of that by now."""
-    new = msgspec.structs.replace(changed, revision=changed.revision + 1)
-    value = tombstone(new.revision) + msgspec.json.encode(new)
-    return new if durable.put(KIND, [StateEntry(RECORD_KEY, value)])[0] else None
+    raise TryAgain("the record of generations was changed at the same time", 0.1)
 
 
 class Names:

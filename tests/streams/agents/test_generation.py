@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
 from streams.agents.generation import follow_generation
 from streams.errors import Fenced, TryAgain
 from streams.stores.generations import (
+    ATTEMPTS,
+    KIND,
     Generations,
     ServingGenerations,
     change_generations,
     read_generations,
-    write_generations,
 )
 from streams.stores.protocol import StateEntry
 from tests.streams.agents.state_stores import MemoryStore
@@ -22,9 +25,30 @@ STATE = StateEntry(b"k", (7).to_bytes(8, "big") + b"state")
 
 
 def switch(durable: MemoryStore, number: int, **versions: str) -> None:
-    found = read_generations(durable)
-    changed = msgspec.structs.replace(found, active={"features": number}, versions={**found.versions, **versions})
-    write_generations(durable, changed)
+    def changed(found: Generations) -> Generations:
+        return msgspec.structs.replace(found, active={"features": number}, versions={**found.versions, **versions})
+
+    change_generations(durable, changed)
+
+
+def note(durable: MemoryStore, **versions: str) -> None:
+    change_generations(durable, lambda found: msgspec.structs.replace(found, versions={**found.versions, **versions}))
+
+
+class Contested(MemoryStore):
+    """A store whose record of generations others change right after it was read, as often as told."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def get(self, kind: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        found = super().get(kind, keys)
+        if kind == KIND and self.times:
+            left, self.times = self.times - 1, 0
+            note(self, **{f"other{left}": "1"})
+            self.times = left
+        return found
 
 
 def test_kinds_have_plain_names_until_another_generation_serves() -> None:
@@ -55,29 +79,28 @@ def test_states_of_other_features_are_waited_for_and_those_of_another_group_are_
     shown.generation.check()
 
 
-def test_two_changes_of_the_record_at_once_are_one_and_a_refusal() -> None:
-    durable = MemoryStore()
-    found = read_generations(durable)
-    write_generations(durable, msgspec.structs.replace(found, building={"features": 2}))
-    with pytest.raises(TryAgain, match="at the same time"):
-        write_generations(durable, msgspec.structs.replace(found, building={"features": 3}))
-    assert read_generations(durable).building == {"features": 2}
-
-
 def test_a_change_is_made_of_the_newest_record_whoever_changes_it_meanwhile() -> None:
-    durable = MemoryStore()
-    others = iter([{"member": "m1"}, {"member": "m1", "title": "t1"}])
-
-    def building(found: Generations) -> Generations:
-        for versions in others:
-            write_generations(durable, msgspec.structs.replace(found, versions=versions))
-            break
-        return msgspec.structs.replace(found, building={"features": 2})
-
-    written = change_generations(durable, building)
+    durable = Contested(2)
+    written = change_generations(durable, lambda found: msgspec.structs.replace(found, building={"features": 2}))
     assert written == read_generations(durable)
-    assert (written.building, written.versions) == ({"features": 2}, {"member": "m1", "title": "t1"})
+    assert (written.building, written.versions) == ({"features": 2}, {"other0": "1", "other1": "1"})
     assert change_generations(durable, lambda found: found).revision == written.revision
+
+
+def test_a_change_that_others_always_come_before_is_refused_and_theirs_stand() -> None:
+    durable = Contested(ATTEMPTS)
+    with pytest.raises(TryAgain, match="at the same time"):
+        change_generations(durable, lambda found: msgspec.structs.replace(found, building={"features": 2}))
+    assert (read_generations(durable).building, read_generations(durable).revision) == ({}, ATTEMPTS)
+
+
+def test_agents_that_start_at_once_all_note_their_versions_and_begin() -> None:
+    hot, durable = MemoryStore(), Contested(3)
+    stores = follow_generation("features", hot, durable, VERSIONS)
+    stores.generation.begin()
+    stores.generation.check()
+    kept = read_generations(durable).versions
+    assert kept == {"member": "m1", "title": "t1", "other0": "1", "other1": "1", "other2": "1"}
 
 
 def test_a_record_that_the_durable_store_lost_comes_back_from_the_hot_one() -> None:

@@ -17,7 +17,7 @@ from streams.features.replay import feature_versions
 from streams.forget import forget_member
 from streams.rebuild.build import Engines, Rebuilt, drop_former, open_engines, rebuild
 from streams.settings import Settings
-from streams.stores.generations import GROUPS, kind_in, read_generations, write_generations
+from streams.stores.generations import GROUPS, change_generations, kind_in, read_generations
 from streams.topics import IMPRESSIONS, MEMBER_EVENTS
 from tests.streams.rebuild.live import (
     Producer,
@@ -225,9 +225,8 @@ def test_agents_of_other_features_wait_and_touch_nothing_until_the_states_are_re
     fill(engines.log, 0, 200)
     with workers(settings, 1):
         wait_for(lambda: caught_up(engines.log))
-    found = read_generations(engines.durable)
     older = {**feature_versions(), "member": "0ld"}
-    write_generations(engines.durable, msgspec.structs.replace(found, versions=older))
+    change_generations(engines.durable, lambda found: msgspec.structs.replace(found, versions=older))
     before = states(engines, 1)
 
     new, old = Worker(settings), Worker(settings, versions=older)
