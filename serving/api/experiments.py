@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -15,7 +15,7 @@ from serving.api.dependencies import NOT_FOUND, PROBLEMS, ServicesDep
 from serving.api.events import read_body
 from serving.api.json_schema import json_body
 from serving.api.keys import KEY_PROBLEMS, Approver, Editor, Viewer
-from serving.experiments.audit import read_audit
+from serving.experiments.audit import Entry, read_audit
 from serving.experiments.decision import decided
 from serving.experiments.decoding import decode_json
 from serving.experiments.lifecycle import Action, Archive, Decide, Edit, Ramp, Ship, Start, Stop, Undo, check_allowed
@@ -88,6 +88,13 @@ class Listed(msgspec.Struct, frozen=True):
 
     experiments: list[dict[str, Any]]
     next: str | None
+
+
+class Trail(msgspec.Struct, frozen=True):
+    """One page of an audit trail. next: what to send as `after` for the page behind it, None on the last."""
+
+    entries: list[Entry]
+    next: int | None
 
 
 class Validity(msgspec.Struct, frozen=True):
@@ -313,12 +320,14 @@ def audit(
     services: ServicesDep,
     store: Store,
     _actor: Viewer,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`n` of the last entry that was read")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 1_000,
+    order: Annotated[Literal["oldest", "newest"], Query(description="Which come first")] = "oldest",
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the page before")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
-    """Return an experiment's audit trail, oldest first."""
+    """Return a page of an experiment's audit trail."""
     store.read(searchable("id", experiment_id))
-    return _json({"entries": read_audit(services.sql, experiment_id, after=after, limit=limit)})
+    found = read_audit(services.sql, experiment_id, after=after, limit=limit, newest_first=order == "newest")
+    return _json(Trail(found, found[-1].n if len(found) == limit else None))
 
 
 def _revision(if_match: str) -> int:

@@ -49,11 +49,17 @@ def write_entry(
     )
 
 
-def read_audit(engine: sa.Engine, experiment: str, *, after: int = 0, limit: int = 1_000) -> list[Entry]:
-    """Return an experiment's entries after the one numbered `after`, oldest first. Raises TryAgain, Corrupt."""
-    where = sa.and_(audit_table.c.experiment == experiment, audit_table.c.n > after)
+def read_audit(
+    engine: sa.Engine, experiment: str, *, after: int = 0, limit: int = 1_000, newest_first: bool = False
+) -> list[Entry]:
+    """Return an experiment's entries behind the one numbered `after` (0: from the first on), oldest first or newest
+    first. Raises TryAgain, Corrupt."""
+    n = audit_table.c.n
+    where, order = audit_table.c.experiment == experiment, n.desc() if newest_first else n.asc()
+    if after:
+        where = sa.and_(where, n < after if newest_first else n > after)
     with reading(engine) as connection:
-        rows = connection.execute(sa.select(audit_table).where(where).order_by(audit_table.c.n).limit(limit)).all()
+        rows = connection.execute(sa.select(audit_table).where(where).order_by(order).limit(limit)).all()
     return [_entry(row) for row in rows]
 
 

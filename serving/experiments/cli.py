@@ -96,13 +96,8 @@ def list_all(
     """List experiments by id."""
     from serving.experiments.tables_shown import experiments_table
 
-    client, after, found = _client(context), None, list[dict[str, Any]]()
-    while True:
-        page = client.get(status=status, after=after, limit=200)
-        found += page["experiments"]
-        if (after := page["next"]) is None:
-            break
-    _show(found, as_json, experiments_table)
+    pages = _client(context).pages(status=status, limit=200)
+    _show([experiment for page in pages for experiment in page["experiments"]], as_json, experiments_table)
 
 
 @experiments_app.command("show")
@@ -115,10 +110,11 @@ def show(context: typer.Context, experiment_id: Id, as_json: AsJson = False) -> 
 
 @experiments_app.command("audit")
 def audit(context: typer.Context, experiment_id: Id, as_json: AsJson = False) -> None:
-    """Show who did what, when and why."""
+    """Show who did what, when and why, from the draft on."""
     from serving.experiments.tables_shown import audit_table
 
-    _show(_client(context).get(experiment_id, "audit")["entries"], as_json, audit_table)
+    pages = _client(context).pages(experiment_id, "audit", limit=200)
+    _show([entry for page in pages for entry in page["entries"]], as_json, audit_table)
 
 
 @experiments_app.command("design")

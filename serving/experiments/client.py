@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -51,6 +52,15 @@ class ExperimentsClient:
     def get(self, *path: str, **query: Any) -> Any:
         """Return what there is at a path below /v1/experiments."""
         return self._call("GET", path, query=_query(query))
+
+    def pages(self, *path: str, **query: Any) -> Iterator[Any]:
+        """Yield what there is at a path whose answers come in pages, one after the other."""
+        after = None
+        while True:
+            page = self.get(*path, **query, after=after)
+            yield page
+            if (after := page["next"]) is None:
+                return
 
     def post(self, *path: str, body: Any, **query: Any) -> Any:
         """Post JSON to a path below /v1/experiments."""

@@ -150,8 +150,8 @@ function metricName(definition, name) {
   return metric ? `${title(name)}. ${sentenceOf(metric)}` : title(name);
 }
 
-// rows: [{at_ms, actor, role, action, detail, revision}], the newest first.
-export function auditSection(rows) {
+// rows: [{at_ms, actor, role, action, detail, revision}], the newest first; whole: whether they are all.
+export function auditSection(id, { rows, whole }) {
   return h(
     "section",
     { class: "panel", "aria-labelledby": "audit-title" },
@@ -194,6 +194,9 @@ export function auditSection(rows) {
           ),
         )
       : h("p", { class: "dim" }, "Nothing yet."),
+    whole
+      ? null
+      : h("p", { class: "dim" }, "These are the newest. All: ", h("code", {}, `marquee experiments audit ${id}`)),
   );
 }
 

@@ -17,7 +17,7 @@ const REFRESH_S = 3;
 const TABLE_ROWS = 200;
 
 const id = decodeURIComponent(location.pathname.split("/").pop());
-const state = { experiment: null, report: null, decision: null, looks: [], days: [], audit: [], readAt: 0 };
+const state = { experiment: null, report: null, decision: null, looks: [], days: [], audit: {}, readAt: 0 };
 let refresh = () => {};
 let conflict = null;
 
@@ -42,7 +42,7 @@ async function read() {
       part("/results", {}),
       part(`/results/history?metric=${encodeURIComponent(experiment.definition.primary)}`, {}),
       part("/exposures", {}),
-      part("/audit", {}),
+      part("/audit?order=newest", {}),
     ]);
     Object.assign(state, {
       experiment,
@@ -50,7 +50,7 @@ async function read() {
       decision: results.decision ?? null,
       looks: history.looks ?? [],
       days: exposureDays(exposures.days ?? []),
-      audit: [...(audit.entries ?? [])].sort((a, b) => b.n - a.n),
+      audit: { rows: audit.entries ?? [], whole: !audit.next },
       readAt: Date.now(),
     });
     notice(null);
@@ -83,7 +83,7 @@ function render() {
   renderExposures();
   morphChildren($("segments"), [report && segments(report)].filter(Boolean));
   morphChildren($("definition"), [definitionSection(experiment)]);
-  morphChildren($("audit"), [auditSection(state.audit)]);
+  morphChildren($("audit"), [auditSection(id, state.audit)]);
 }
 
 function renderOverTime() {
@@ -158,7 +158,7 @@ async function does(button) {
 
 // Somebody else was first: who, and what to do now.
 function conflictOf(problem, seen) {
-  const last = state.audit[0];
+  const last = state.audit.rows[0];
   const newer = state.experiment.revision !== seen.revision;
   const who = newer && last ? `${last.actor} did “${words(last.action)}” at ${moment(last.at_ms)}. ` : "";
   return banner(

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serving.experiments.roles import add_key, new_key
+from serving.experiments.audit import write_entry
+from serving.experiments.roles import Actor, add_key, new_key
 from streams.settings import Settings
 from streams.stores.open import open_durable
 from streams.stores.protocol import Profile
-from streams.stores.sql import open_sql
+from streams.stores.sql import open_sql, writing
 from tests.serving.platform import MEMBERS, prepare, serving_process, small_settings
 
 
@@ -46,6 +47,16 @@ def make_key(settings: Settings, role: str) -> str:
     add_key(sql, key, f"{role}-{key[-6:]}", role, 1)
     sql.dispose()
     return key
+
+
+def lengthen_trail(settings: Settings, experiment_id: str, count: int) -> None:
+    """Add as many entries to an experiment's audit trail, numbered in their reasons."""
+    sql = open_sql(settings)
+    with writing(sql) as connection:
+        for number in range(count):
+            detail = {"reason": f"edit {number}"}
+            write_entry(connection, experiment_id, 1, Actor("ed", "editor"), "edit", detail, 1_700_000_000_000)
+    sql.dispose()
 
 
 @pytest.fixture(scope="module")

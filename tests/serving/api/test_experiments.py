@@ -18,7 +18,7 @@ import pytest
 from serving.experiments.key_files import write_key
 from streams.experiments.definition import Patch
 from streams.settings import Settings
-from tests.serving.api.conftest import make_key
+from tests.serving.api.conftest import lengthen_trail, make_key
 from tests.serving.experiments.definitions import definition
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "experiments" / "example.json"
@@ -182,6 +182,30 @@ def test_lists_are_by_status_and_in_pages(api: Api) -> None:
     api.refused(422, "GET", "?status=lost")
 
 
+@pytest.fixture(scope="module")
+def long_trail(settings: Settings, client: httpx.Client, keys: dict[str, str]) -> str:
+    """An experiment with more in its audit trail than any one answer has."""
+    Api(client, keys).ok("POST", "", definition("long-trail"))
+    lengthen_trail(settings, "long-trail", 1_100)
+    return "long-trail"
+
+
+def test_an_audit_trail_is_read_in_pages_from_either_end(api: Api, long_trail: str) -> None:
+    for order, first, last in (("oldest", "create", "edit 1099"), ("newest", "edit 1099", "create")):
+        read, after, pages = list[dict[str, Any]](), 0, 0
+        while after is not None:
+            page = api.ok("GET", f"/{long_trail}/audit?order={order}&limit=200&after={after}")
+            read, after, pages = read + page["entries"], page["next"], pages + 1
+            assert len(page["entries"]) <= 200
+        numbers = [entry["n"] for entry in read]
+        assert (len(set(numbers)), pages) == (1_101, 6)
+        assert numbers == sorted(numbers, reverse=order == "newest")
+        assert [entry["detail"].get("reason", entry["action"]) for entry in (read[0], read[-1])] == [first, last]
+    assert len(api.ok("GET", f"/{long_trail}/audit")["entries"]) == 100
+    api.refused(422, "GET", f"/{long_trail}/audit?limit=501")
+    api.refused(422, "GET", f"/{long_trail}/audit?order=best")
+
+
 def test_pages_follow_an_experiment_from_its_start_to_its_default_and_back(api: Api) -> None:
     patch = Patch(rows=("popular",), params={"row_size": 6})
     api.ok("POST", "", definition("followed", (0.5, 0.5), patch, forced={"ann": "v1", "ben": "v0"}))
@@ -211,7 +235,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def test_the_command_line_leads_from_a_file_to_a_shipped_winner(
-    url: str, keys: dict[str, str], settings: Settings, tmp_path: Path
+    url: str, keys: dict[str, str], settings: Settings, tmp_path: Path, long_trail: str
 ) -> None:
     key_file = tmp_path / "approver.key"
     write_key(key_file, keys["approver"])
@@ -269,6 +293,8 @@ for line in sys.stdin.read().splitlines():
     ]
     shown = "\n".join(run("show|from-a-file", "list|--status|archived", "audit|from-a-file"))
     assert all(word in shown for word in ("played_within_a_day", "page-layout", "decide", "oops"))
+    edits = [line.split()[-1] for line in run(f"audit|{long_trail}") if " edit " in line]
+    assert edits == [str(number) for number in range(1_100)], "a trail is shown whole, however many answers that takes"
     refused = run("show|nobody", f"create|{tmp_path}/none.json", f"create|{tmp_path}/wrong.toml", "start|from-a-file")
     assert [line.split(":")[0] for line in refused] == ["error"] * 4
     assert "hypothesis: it is missing" in refused[2]

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from streams.settings import Settings
+from tests.serving.api.conftest import lengthen_trail
 from tests.serving.api.experiment_pages.opened import Api, Pages
 
 pytestmark = pytest.mark.browser
@@ -127,6 +129,17 @@ def test_an_experiment_is_started_ramped_and_stopped_with_a_reason(open_page: Pa
     expect(page.locator("#audit")).to_contain_text("members wrote to us")
     expect(page.locator("#actions")).to_contain_text("Decide: needs the key of an approver")
     assert api.read("acted-on")["traffic"] == 0.8
+
+
+def test_of_a_long_audit_trail_the_newest_is_shown_and_where_all_of_it_is(
+    open_page: Pages, api: Api, settings: Settings
+) -> None:
+    api.draft("long-trail")
+    lengthen_trail(settings, "long-trail", 150)
+    page = open_page("/experiments/long-trail")
+    expect(page.locator("#audit tbody tr")).to_have_count(100)
+    expect(page.locator("#audit tbody tr").first).to_contain_text("edit 149")
+    expect(page.locator("#audit")).to_contain_text("marquee experiments audit long-trail")
 
 
 def test_who_comes_second_is_told_who_was_first(open_page: Pages, api: Api) -> None:
