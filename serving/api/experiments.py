@@ -130,7 +130,10 @@ class _Change:
         self._services = services
 
     def take(self, action: Action, actor: Actor, revision: int | None = None) -> Response:
-        """Take the action and answer with the experiment after it. revision: of the body, where no header has one."""
+        """Take the action and answer with the experiment after it. revision: of the body, where no header has one.
+
+        `If-Match: *` asks no more than that there be such an experiment, as RFC 9110 has it.
+        """
         expected = revision if self.if_match in (None, "*") else _revision(str(self.if_match))
         after = self.store.act(self.id, action, actor, self._services.clock_ms(), _chance, expected=expected)
         return _answer(after)
@@ -207,7 +210,7 @@ def get_experiment(experiment_id: str, store: Store, _actor: Viewer) -> Response
 )
 def edit(change: Change, actor: Editor) -> Response:
     """Replace the definition: all of a draft; once it has started, words and testers alone. If-Match is wanted."""
-    if change.if_match is None:
+    if change.if_match in (None, "*"):  # `*` is any revision (RFC 9110, 13.1.1): an edit over what nobody has read
         raise FixRequest("If-Match", "send the revision (ETag) that you have read, so that nobody's edit is lost")
     return change.take(Edit(decode_json(change.body, Definition)), actor)
 

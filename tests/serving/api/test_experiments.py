@@ -154,8 +154,11 @@ def test_of_two_editors_the_second_is_told(api: Api) -> None:
     problem = api.refused(409, "PUT", "/shared", definition("shared", hypothesis="Yours"), if_match='"1"')
     assert "at 2, not 1" in problem["fix"]
     assert api.refused(422, "PUT", "/shared", definition("shared"))["field"] == "If-Match"
-    assert api.refused(422, "PUT", "/shared", definition("shared"), if_match="latest")["field"] == "If-Match"
+    for unread in ("latest", "*", "", '"1", "2"'):
+        problem = api.refused(422, "PUT", "/shared", definition("shared"), if_match=unread)
+        assert problem["field"] == "If-Match", unread
     api.refused(409, "POST", "/shared/start", {"revision": 1})
+    api.refused(409, "POST", "/shared/start", {"revision": 1}, if_match="*")
     assert api.ok("GET", "/shared")["definition"]["hypothesis"] == "Mine"
     api.refused(409, "POST", "", definition("shared"))
 
