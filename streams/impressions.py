@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -12,6 +12,10 @@ from streams.errors import Undeliverable
 MAX_IMPRESSION_BYTES: Final = 512 * 1024
 MAX_EXPOSURE_BYTES: Final = 16 * 1024
 """Ten times what ids of the longest kind take, each byte escaped."""
+
+StorableId = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+StorableTime = Annotated[int, msgspec.Meta(ge=0, lt=4_102_444_800_000)]
+"""What every store can hold, also as part of a key: see streams.events. Unix ms, before 2100-01-01."""
 
 
 class ShownItem(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -69,9 +73,9 @@ class Exposure(msgspec.Struct, frozen=True, gc=False):
 
     experiment: str
     variant: str
-    member_id: str
+    member_id: StorableId
     page_id: str
-    exposed_at_ms: int
+    exposed_at_ms: StorableTime
     first: bool
     step: str = "fresh"
     country: str = ""

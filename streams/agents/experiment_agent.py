@@ -24,6 +24,7 @@ from streams.agents.protocol import NotYet
 from streams.errors import Undeliverable
 from streams.event_log.epochs import GrowingLog
 from streams.event_log.protocol import Batch, Record, TopicPartition
+from streams.events import is_valid_id
 from streams.experiments.aggregates import Counted
 from streams.experiments.definition import Experiment
 from streams.experiments.following import FollowedExperiments, is_counted
@@ -75,6 +76,8 @@ class CountedLog(GrowingLog, Protocol):
 
 
 class _Notice(msgspec.Struct):
+    """Of an event, whom it is about and when it was; the feature agent reads the rest."""
+
     member_id: str
     event_time_ms: int = 0
 
@@ -188,8 +191,8 @@ class ExperimentAgent:
         """Return whom records are about, and the newest time in them."""
         if place.topic == MEMBER_EVENTS:
             notices = list(_notices(records))
-            newest_ms = max((notice.event_time_ms for notice in notices), default=0)
-            return {notice.member_id: {} for notice in notices}, newest_ms
+            newest_ms = max((time_ms for _, time_ms in notices), default=0)
+            return {member_id: {} for member_id, _ in notices}, newest_ms
         seen: Seen = {}
         rejected: list[Rejected] = []
         newest_ms = 0
@@ -200,7 +203,7 @@ class ExperimentAgent:
                 rejected.append(Rejected(record, error.reason, error.detail))
                 continue
             if exposure.experiment in experiments and not exposure.forced:
-                newest_ms = max(newest_ms, exposure.exposed_at_ms)
+                newest_ms = max(newest_ms, min(exposure.exposed_at_ms, record.timestamp_ms))
                 _add(seen, exposure, pack_position(epoch, record.offset))
         if rejected:
             self._dead_letters.put_all(place.topic, place.partition, rejected, epoch)
@@ -304,13 +307,16 @@ def _slices(records: Sequence[Record], most: int) -> Iterator[Sequence[Record]]:
         yield records[begin:]
 
 
-def _notices(records: Iterable[Record]) -> Iterator[_Notice]:
-    """Yield whom events are about; one that cannot be read is the feature agent's to put aside."""
+def _notices(records: Iterable[Record]) -> Iterator[tuple[str, int]]:
+    """Yield whom events are about and when they happened, no later than they were appended; one that cannot be read is
+    the feature agent's to put aside."""
     for record in records:
         try:
-            yield _notice.decode(record.value)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            notice = _notice.decode(record.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue
+        if is_valid_id(notice.member_id):
+            yield notice.member_id, max(0, min(notice.event_time_ms, record.timestamp_ms))
 
 
 def _add(seen: Seen, exposure: Exposure, position: int) -> None:

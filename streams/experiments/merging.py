@@ -11,10 +11,11 @@ from streams.stores.protocol import HistoryRow
 
 
 def first_of(experiment: Experiment, known: Counted | None, seen: Iterable[FirstExposure]) -> Counted | None:
-    """Return a member's first exposure of those known and seen, and the first in another variant; None without any
-    before the experiment was stopped. Numbers are left out."""
+    """Return a member's first exposure of those known and seen, and the first in another variant; None without any in
+    a variant of the experiment before it was stopped. Numbers are left out."""
     before = [] if known is None else [each for each in (known.first, known.other) if each is not None]
-    all_seen = [each for each in (*before, *seen) if not _is_late(experiment, each)]
+    variants = {variant.key for variant in experiment.definition.variants}
+    all_seen = [each for each in (*before, *seen) if each.variant in variants and not _is_late(experiment, each)]
     if not all_seen:
         return None
     first = min(all_seen)
