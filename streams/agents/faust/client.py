@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer
 from yarl import URL
 
 from streams.event_log.kafka.config import KafkaConfig
 from streams.event_log.kafka.consumer import FETCH_BYTES, REBALANCE_TIMEOUT_MS
+from streams.event_log.kafka.group_client import GroupClient
 from streams.event_log.kafka.membership import own_assignor
 
 SCHEME: Final = "marquee+kafka"
@@ -29,12 +29,12 @@ def faust_urls(config: KafkaConfig) -> list[URL]:
     return [URL(f"{SCHEME}://{server}") for server in config.bootstrap.split(",")]
 
 
-def new_client(config: KafkaConfig, group: str, session_ms: int) -> AIOKafkaConsumer:
+def new_client(config: KafkaConfig, group: str, session_ms: int) -> GroupClient:
     """Return a client that joins `group` (Kafka's name) once it is started and subscribed.
 
     session_ms: how long it may be silent; it may go without a poll for as long as the settings say."""
     rebalance_ms = max(session_ms, REBALANCE_TIMEOUT_MS)
-    return AIOKafkaConsumer(
+    return GroupClient(
         **{
             **config.client_arguments(),
             "client_id": f"{group}-faust",

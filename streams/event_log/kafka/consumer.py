@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, IllegalStateError, InvalidSessionTimeoutError, KafkaError
 from aiokafka.errors import RebalanceInProgressError as Rebalancing
 from aiokafka.structs import OffsetAndMetadata
@@ -21,6 +20,7 @@ from streams.event_log.kafka.cluster import Cluster, until_settled
 from streams.event_log.kafka.config import KafkaConfig
 from streams.event_log.kafka.epoch_book import EpochBook
 from streams.event_log.kafka.failures import told
+from streams.event_log.kafka.group_client import GroupClient
 from streams.event_log.kafka.loop_thread import LoopThread
 from streams.event_log.kafka.membership import Membership, own_assignor
 from streams.event_log.protocol import Batch, Record, TopicPartition
@@ -146,7 +146,7 @@ class Member:
         rebalance_ms = max(session_ms, REBALANCE_TIMEOUT_MS)
         arguments = self._config.client_arguments()
         arguments["request_timeout_ms"] += rebalance_ms  # a join is answered once the other members have joined
-        consumer = AIOKafkaConsumer(
+        consumer = GroupClient(
             **arguments,
             group_id=self._config.prefix + self._group,
             enable_auto_commit=False,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 
 
 @contextmanager
@@ -17,6 +17,11 @@ def own_prefix(kafka_url: str) -> Iterator[str]:
     prefix = f"t{uuid.uuid4().hex[:10]}."
     yield prefix
     asyncio.run(_delete_topics(kafka_url, prefix))
+
+
+def create_topic(kafka_url: str, topic: str, partitions: int) -> None:
+    """Create a topic as `kafka-topics --create` does: Marquee is not told."""
+    asyncio.run(_create_topic(kafka_url, topic, partitions))
 
 
 def alter_partitions(kafka_url: str, topic: str, partitions: int) -> None:
@@ -37,4 +42,11 @@ async def _alter_partitions(kafka_url: str, topic: str, partitions: int) -> None
     admin = AIOKafkaAdminClient(bootstrap_servers=urlsplit(kafka_url).netloc)
     await admin.start()
     await admin.create_partitions({topic: NewPartitions(total_count=partitions)})
+    await admin.close()
+
+
+async def _create_topic(kafka_url: str, topic: str, partitions: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=urlsplit(kafka_url).netloc)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, partitions, 1)])
     await admin.close()
