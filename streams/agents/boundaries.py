@@ -54,8 +54,13 @@ class Boundaries:
             raise NotYet(f"waiting at the boundary of epoch {epoch} for {places}", WAIT_S)
 
     def holds_more(self, at: TopicPartition, offset: int, end: int) -> bool:
-        """Return whether a partition has a record at `offset` or later below `end`: retention may have taken all."""
-        if offset >= end:
-            return False
-        following = self._log.read(*at, offset, 1)
-        return bool(following) and following[0].offset < end
+        """See the function of that name."""
+        return holds_more(self._log, at, offset, end)
+
+
+def holds_more(log: GrowingLog, at: TopicPartition, offset: int, end: int) -> bool:
+    """Return whether a partition has a record at `offset` or later below `end`: retention may have taken all."""
+    if offset >= end:
+        return False
+    following = log.read(*at, offset, 1)
+    return bool(following) and following[0].offset < end

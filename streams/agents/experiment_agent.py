@@ -16,6 +16,7 @@ import msgspec
 import sqlalchemy as sa
 
 from streams import metrics
+from streams.agents.boundaries import holds_more
 from streams.agents.dead_letters import Rejected
 from streams.agents.feature_agent import GROUP as FEATURES
 from streams.agents.folded_marks import FoldedMarks, offset_after
@@ -32,6 +33,7 @@ from streams.experiments.merging import counted_of, first_of, history_from_ms
 from streams.experiments.outcome_store import Counting, MemberRow, OutcomeStore
 from streams.experiments.outcomes import HISTORY_ROWS, FirstExposure
 from streams.impressions import Exposure, decode_exposure
+from streams.partitioner import partition_for
 from streams.positions import NOTHING, pack_position, unpack_position
 from streams.stores.generations import GenerationalDurableStore, Names, names_for_agent, read_generations
 from streams.stores.protocol import DurableStore, HistoryRow
@@ -61,10 +63,10 @@ class _Held:
 
 
 class _Wait(NamedTuple):
-    """Exposures up to an offset wait until members' histories have the events below `end`."""
+    """Exposures up to an offset wait until members' histories have the events of some partitions below their `ends`."""
 
     exposure: int
-    end: int
+    ends: Mapping[TopicPartition, int]
 
 
 class CountedLog(GrowingLog, Protocol):
@@ -245,24 +247,34 @@ class ExperimentAgent:
     def _stored(self, place: TopicPartition, due: Sequence[Record]) -> Sequence[Record]:
         """Return those records for which histories go far enough: of events, they have these; of exposures, they have
         all events that were in the log when the exposures were first seen here, of which nobody may be told again."""
-        events = TopicPartition(MEMBER_EVENTS, place.partition)
-        stored_to = self._stored_to(events)
+        marks = self._folded()
         if place.topic == MEMBER_EVENTS:
+            stored_to = marks.next_offsets([place])[place]
             return [record for record in due if record.offset < stored_to]
-        if place.partition >= self._log.epochs(MEMBER_EVENTS)[-1].partitions:
-            return due
         waits_for = self._waits_for.get(place)
         if waits_for is None or waits_for.exposure < due[0].offset:
-            waits_for = self._waits_for[place] = _Wait(due[-1].offset, self._log.end_offset(*events))
-        return [record for record in due if record.offset <= waits_for.exposure] if stored_to >= waits_for.end else []
+            waits_for = self._waits_for[place] = _Wait(due[-1].offset, self._ends_of_events(due))
+        stored = marks.next_offsets(waits_for.ends)
+        if any(holds_more(self._log, at, stored[at], end) for at, end in waits_for.ends.items()):
+            return []
+        return [record for record in due if record.offset <= waits_for.exposure]
 
-    def _stored_to(self, place: TopicPartition) -> int:
-        """Return the first offset of member events that is not sure to be in the members' history."""
+    def _ends_of_events(self, exposures: Sequence[Record]) -> Mapping[TopicPartition, int]:
+        """Return where the partitions end in which there may be events of those exposed: not those of the exposures'
+        number where the topics have not as many, and of events that have grown, those of each epoch."""
+        keys, counts = {record.key for record in exposures}, {one.partitions for one in self._log.epochs(MEMBER_EVENTS)}
+        partitions = sorted({partition_for(key, count) for key in keys for count in counts})
+        return {
+            TopicPartition(MEMBER_EVENTS, number): self._log.end_offset(MEMBER_EVENTS, number) for number in partitions
+        }
+
+    def _folded(self) -> FoldedMarks:
+        """Return the marks of how far members' histories go, those of the generation that serves."""
         number = read_generations(self._durable).serving(FEATURES)
         if number not in self._marks:
             durable = GenerationalDurableStore(self._durable, Names(names_for_agent(FEATURES, number)))
             self._marks = {number: FoldedMarks(FEATURES, durable, self._log)}
-        return self._marks[number].next_offsets([place])[place]
+        return self._marks[number]
 
     def _settle_those_that_ended(self, experiments: Mapping[str, Experiment]) -> None:
         """Count experiments to their end, once: what came in after the stop, before it was known here, is taken out."""

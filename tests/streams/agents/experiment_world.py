@@ -47,6 +47,10 @@ class LogOf(OneEpoch):
     def end_offset(self, topic: str, partition: int) -> int:
         return len(self._events)
 
+    def read(self, topic: str, partition: int, offset: int, max_records: int) -> list[Record]:
+        batch = _batch(topic, [(each.member_id.encode(), encode_event(each)) for each in self._events], offset, None)
+        return list(batch.records[:max_records])
+
 
 class World:
     """A durable store as the feature agent leaves it, and the records that an agent is given."""
