@@ -21,7 +21,7 @@ let draft = newDraft();
 let revision = null;
 let started = false;
 let timer = 0;
-let asked = 0;
+const [askedToCheck, askedToDesign] = [turns(), turns()];
 const touched = new Set();
 let tried = false;
 
@@ -57,7 +57,17 @@ function lists() {
   ];
 }
 
-// Sends the definition to be checked and designed once the writer pauses; late answers to earlier ones are dropped.
+// Returns a function that begins a turn and returns whether it still is the last one: a late answer to an earlier
+// question is dropped.
+function turns() {
+  let last = 0;
+  return () => {
+    const turn = ++last;
+    return () => turn === last;
+  };
+}
+
+// Sends the definition to be checked and designed once the writer pauses.
 function changed() {
   $("json").textContent = JSON.stringify(definitionOf(draft), null, 2);
   clearTimeout(timer);
@@ -67,12 +77,11 @@ function changed() {
 const isShown = (field) => tried || touched.has(field);
 
 async function consult() {
-  const number = ++asked;
   const definition = definitionOf(draft);
-  const isLatest = () => number === asked;
+  const [isLastCheck, isLastDesign] = [askedToCheck(), askedToDesign()];
   await Promise.all([
-    check(definition).then((problems) => isLatest() && showCheck(draft, problems, isShown)),
-    designOf(definition).then((design) => isLatest() && showDesign(design, draft.plan)),
+    check(definition).then((problems) => isLastCheck() && showCheck(draft, problems, isShown)),
+    designOf(definition).then((design) => isLastDesign() && showDesign(design, draft.plan)),
   ]);
 }
 
@@ -169,9 +178,11 @@ function overtaken() {
   });
 }
 
-// Shows all that is wrong, and goes to the first of it.
+// Shows all that is wrong, and goes to the first of it, unless the writer has gone on meanwhile.
 async function refused(problem, definition) {
+  const isLast = askedToCheck();
   const all = await check(definition);
+  if (!isLast()) return;
   showCheck(draft, all.length ? all : problemsOf(problem), isShown);
   $("check").querySelector("a")?.click();
 }

@@ -6,7 +6,7 @@ import json
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from streams.settings import Settings
 from tests.serving.api.conftest import lengthen_trail
@@ -71,6 +71,23 @@ def test_each_problem_stands_at_the_field_that_it_is_of(open_page: Pages) -> Non
     expect(page.locator("[data-problem='custom.0.name']")).to_contain_text("lower-case")
     page.locator("#check").get_by_text("Treatment 1, model").click()
     expect(page.locator("#f-variants-1-patch-model")).to_be_focused()
+
+
+def test_a_late_answer_to_an_earlier_question_is_dropped(open_page: Pages) -> None:
+    page = open_page("/experiments/new", "editor")
+    expect(page.locator("#check")).to_contain_text("2 things are missing")
+    held: list[Route] = []
+    page.route("**/v1/experiments/validate", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/v1/experiments/validate"):
+        page.get_by_role("button", name="Save as draft").click()
+    for label, words in (("Hypothesis", "It helps"), ("Owner", "ann")):
+        page.get_by_label(label).fill(words)
+    page.get_by_label("Id", exact=True).fill("late")
+    expect(page.locator("#check")).to_contain_text("Everything is in order")
+    with page.expect_response("**/v1/experiments/validate"):
+        held[0].continue_()
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#check")).to_contain_text("Everything is in order")
 
 
 def test_the_form_says_how_long_it_takes_as_one_writes(open_page: Pages) -> None:
