@@ -112,7 +112,7 @@ def decide(series: Series, alpha: float) -> Decided:
     places = counted([sum(look.members) for look in usable], planned, PLAN.looks)
     fractions = [sum(usable[place].members) / planned for place in places]
     grouped = [
-        planned_look(compared[place], fractions[: number + 1], alpha, PLAN.spending)
+        planned_look(compared[place], fractions[: number + 1], alpha, PLAN.spending, joint=False)
         for number, place in enumerate(places)
     ]
     return Decided(

@@ -8,12 +8,15 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from serving.experiments.analysis.spending import Spending
 from serving.experiments.design import Baseline, design
+from serving.experiments.effects import COMPLETE_IN, DAY_S
 from streams.experiments.definition import Definition, Plan, Variant
 from streams.experiments.metric import Measure, Metric
 
 BASELINE: Final = Baseline(mean=1.0, variance=4.0, members_a_day=2_000.0)
 MDE: Final = 0.05
+_SPENDING: Final[dict[str, Spending]] = {"O'Brien-Fleming": "obrien_fleming", "Pocock": "pocock"}
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -30,8 +33,13 @@ def measure(console: Console, alpha: float) -> list[Cost]:
     fixed = _cost("fixed", Plan(method="fixed", alpha=alpha))
     found = [
         fixed,
-        _cost("group sequential, 5 looks, O'Brien-Fleming", Plan(method="group_sequential", alpha=alpha)),
-        _cost("group sequential, 5 looks, Pocock", Plan(method="group_sequential", spending="pocock", alpha=alpha)),
+        *(
+            _cost(
+                f"group sequential, 5 looks, {name}{kind}", Plan("group_sequential", alpha, spending=chosen), window_s
+            )
+            for kind, window_s in (("", int(COMPLETE_IN * DAY_S)), (", numbers that go on growing", None))
+            for name, chosen in _SPENDING.items()
+        ),
         _cost("sequential, planned_members as many as fixed takes", Plan(planned_members=fixed.members, alpha=alpha)),
         _cost("sequential, default", Plan(alpha=alpha)),
     ]
@@ -50,16 +58,16 @@ def measure(console: Console, alpha: float) -> list[Cost]:
     return found
 
 
-def _cost(method: str, plan: Plan) -> Cost:
+def _cost(method: str, plan: Plan, window_s: int | None = None) -> Cost:
     definition = Definition(
         id="cost",
         hypothesis="",
         owner="",
         variants=(Variant("control", 0.5), Variant("treatment", 0.5)),
-        metrics=(Metric("plays", "count", Measure(("play",))),),
+        metrics=(Metric("plays", "count", Measure(("play",)), window_s=window_s),),
         primary="plays",
         mde=MDE,
-        plan=msgspec.structs.replace(plan, cuped=False, min_days=0.0),
+        plan=msgspec.structs.replace(plan, cuped=False, min_days=1.0),
     )
     found = design(definition, BASELINE)
     return Cost(method, found.members, found.expected_members, found.days)

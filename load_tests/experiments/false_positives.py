@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 from rich.console import Console
@@ -13,10 +13,15 @@ from load_tests.experiments import growing
 from load_tests.experiments.populations import REAL, Floats, populations
 from load_tests.experiments.simulate import GROWING, RATIOS, Case, simulate
 from load_tests.experiments.trials import Setting
+from serving.experiments.analysis.spending import Spending
 from streams.experiments.definition import Plan
 
 METHODS: Final = ("sequential", "sequential, CUPED", "guardrail", "group sequential", "fixed, once", "fixed, peeked")
-GROWN: Final = ("sequential, growing", "sequential, growing, tenfold")
+GROWN: Final = (
+    "sequential, growing",
+    "sequential, growing, tenfold",
+    *(f"{growing.PLANNED}, {spending}" for spending in get_args(Spending)),
+)
 HELD: Final = ("sequential", "sequential, CUPED", "guardrail", "group sequential", "sample ratio", *GROWN)
 """The methods that promise alpha however often one looks."""
 UNEQUAL: Final = ("normal", "Bernoulli 1 %", "lognormal")
@@ -74,11 +79,17 @@ def measure(
     looks = (setting.members - setting.plan.min_members) // setting.batch + 1
     console.print(_table(rates, simulations, alpha, setting, looks))
     console.print(_ratio_table(rates, alpha, setting))
-    grown = [rate for rate in rates if rate.method in GROWN]
+    grown = {rate.method: _shown(rate) for rate in rates}
     console.print(
         f"Numbers that grow after everybody has come, a look in each of {growing.LOOKS} hours: sequential "
-        f"{_shown(grown[0])} with as many members as it is tuned for, {_shown(grown[1])} with ten times as many"
+        f"{grown[GROWN[0]]} with as many members as it is tuned for, {grown[GROWN[1]]} with ten times as many"
     )
+    for spending in get_args(Spending):
+        console.print(
+            f"Numbers that grow while members come, {setting.plan.looks} looks, {spending}: group sequential "
+            f"{grown[f'{growing.PLANNED}, {spending}']}; if it took numbers for complete, "
+            f"{grown[f'{growing.TAKEN_AS_COMPLETE}, {spending}']}"
+        )
     above = [rate for rate in rates if rate.method in HELD and rate.errors_above > 1.0]
     for rate in above:
         console.print(

@@ -18,6 +18,7 @@ from serving.experiments.analysis.effect import Method
 from serving.experiments.analysis.multiple import alpha_each
 from serving.experiments.analysis.ratio import arm_of
 from serving.experiments.design_pair import MAX_DAYS, DesignPoint, Pair
+from serving.experiments.effects import is_primary_soon_complete
 from serving.experiments.explanation import count, percent
 from streams.errors import FixRequest
 from streams.experiments.definition import Definition, Plan
@@ -90,6 +91,7 @@ def design(definition: Definition, baseline: Baseline) -> Design:
         members_a_day=baseline.members_a_day * definition.traffic * (1.0 - definition.holdout) * pair,
         difference=abs(definition.mde * baseline.mean),
         mean=abs(baseline.mean),
+        joint=is_primary_soon_complete(definition),
     )
     needed, expected, inflated = one.needed()
     days = None if needed is None else max(plan.min_days, needed / one.members_a_day)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from serving.experiments.analysis.power import (
+    Looks,
     drift_of,
     fixed_power,
     group_sequential_power,
@@ -39,7 +40,8 @@ class DesignPoint(msgspec.Struct, frozen=True):
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """Control and one treatment: members are those of both here."""
+    """Control and one treatment: members are those of both here. joint: whether planned looks take the metric's numbers
+    as complete (see `effects.is_soon_complete`)."""
 
     plan: Plan
     alpha: float
@@ -50,6 +52,7 @@ class Pair(msgspec.Struct, frozen=True):
     members_a_day: float
     difference: float
     mean: float
+    joint: bool
 
     def needed(self) -> tuple[float | None, float | None, float | None]:
         """Return the members needed, those on average, and how many times the fixed method's they are."""
@@ -61,7 +64,7 @@ class Pair(msgspec.Struct, frozen=True):
             return fixed, fixed, 1.0
         if plan.method == "group_sequential":
             factor = self._inflation
-            looks = group_sequential_power(plan.looks, plan.spending, self.alpha, self._drift(factor * fixed))
+            looks = self._grouped(self._drift(factor * fixed))
             return self._within(factor * fixed, looks.expected * factor * fixed, factor)
         members = self._sequential_members(fixed)
         if members is None:
@@ -90,14 +93,18 @@ class Pair(msgspec.Struct, frozen=True):
         if plan.method == "fixed":
             return [fixed_power(drift, self.alpha) for drift in drifts]
         if plan.method == "group_sequential":
-            return [group_sequential_power(plan.looks, plan.spending, self.alpha, drift).power for drift in drifts]
+            return [self._grouped(drift).power for drift in drifts]
         return sequential_power(members, self._tuned_for, self.alpha, drifts[-1]).by_look
 
     @property
     def _inflation(self) -> float:
         plan = self.plan
-        is_grouped = plan.method == "group_sequential"
-        return inflation(plan.looks, plan.spending, self.alpha, plan.power) if is_grouped else 1.0
+        if plan.method != "group_sequential":
+            return 1.0
+        return inflation(plan.looks, plan.spending, self.alpha, plan.power, joint=self.joint)
+
+    def _grouped(self, drift: float) -> Looks:
+        return group_sequential_power(self.plan.looks, self.plan.spending, self.alpha, drift, joint=self.joint)
 
     def _mde(self, members: float, inflated: float) -> float:
         if self.plan.method == "sequential":

@@ -4,6 +4,10 @@ Boundaries follow from the joint distribution of the looks' z statistics (increm
 recursive numerical integration: Armitage, McPherson and Rowe, JRSS A 132 (1969); Jennison and Turnbull, "Group
 Sequential Methods" (2000), chapter 19. Looks may come at any share of the plan (alpha spending, see `spending`).
 Intervals and p-values are the repeated ones (ibid., chapter 9): all of them hold together, whenever one stops.
+
+Increments are independent where members' numbers are complete. Numbers that go on growing make looks less alike than
+that; how much is not in the aggregates. Then each look has its own share of alpha and nothing is assumed of how they
+hang together (Bonferroni's inequality; `joint=False`): an error of alpha at most, for a few more members.
 """
 
 from __future__ import annotations
@@ -43,12 +47,13 @@ class Boundary:
 
 
 def boundaries(
-    fractions: Sequence[float], alpha: float, spending: Spending, *, final: bool = False
+    fractions: Sequence[float], alpha: float, spending: Spending, *, final: bool = False, joint: bool = True
 ) -> tuple[Boundary, ...]:
     """Return the boundaries of looks at these shares of the planned information, in their order.
 
     A last look beyond 1 is one that came late: it spends what is left. final: the last one is the end, though the plan
-    was not reached; it spends what is left, too. Raises FixRequest for looks that do not follow each other.
+    was not reached; it spends what is left, too. joint: whether the score's increments are independent; if not, nothing
+    is assumed of them. Raises FixRequest for looks that do not follow each other.
     """
     _check(fractions, alpha)
     uses = [spent(spending, alpha, fraction) for fraction in fractions]
@@ -61,7 +66,7 @@ def boundaries(
         z = _bound(density, fraction, float(steps[place]))
         found.append(z)
         after = fractions[place + 1] if place + 1 < len(fractions) else None
-        density = _continued(density, fraction, z, after)
+        density = _continued(density, fraction, z, after) if joint else None
     return tuple(
         Boundary(min(fraction, 1.0), use, z, 2.0 * float(ndtr(-z)))
         for fraction, use, z in zip(fractions, uses, found, strict=True)
@@ -83,11 +88,14 @@ def crossing(fractions: Sequence[float], bounds: Sequence[float], drift: float) 
     return tuple(result)
 
 
-def repeated_p(fractions: Sequence[float], z: float, spending: Spending, *, final: bool = False) -> float:
+def repeated_p(
+    fractions: Sequence[float], z: float, spending: Spending, *, final: bool = False, joint: bool = True
+) -> float:
     """Return the smallest alpha by which the last of these looks would find an effect, given its z statistic."""
 
     def beyond(log_alpha: float) -> float:
-        return min(boundaries(fractions, math.exp(log_alpha), spending, final=final)[-1].z, 40.0) - abs(z)
+        bound = boundaries(fractions, math.exp(log_alpha), spending, final=final, joint=joint)[-1]
+        return min(bound.z, 40.0) - abs(z)
 
     lowest, highest = math.log(1e-12), math.log(1.0 - 1e-9)
     if beyond(highest) > 0.0:

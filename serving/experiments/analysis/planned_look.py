@@ -18,18 +18,24 @@ from serving.experiments.analysis.spending import Spending
 
 
 def planned_look(
-    found: Comparison | Undefined, fractions: Sequence[float], alpha: float, spending: Spending, *, final: bool = False
+    found: Comparison | Undefined,
+    fractions: Sequence[float],
+    alpha: float,
+    spending: Spending,
+    *,
+    final: bool = False,
+    joint: bool = True,
 ) -> Effect:
     """Return the effect with the repeated interval and p-value of the last of these looks.
 
     fractions: of the planned members, of each look that counted, this one included; final: it is the end, though the
-    plan was not reached. Boundaries become those of Student's t by their nominal p-values (Jennison and Turnbull,
-    section 3.8). Raises FixRequest for looks that do not follow each other.
+    plan was not reached; joint: see `boundaries`. Boundaries become those of Student's t by their nominal p-values
+    (Jennison and Turnbull, section 3.8). Raises FixRequest for looks that do not follow each other.
     """
     if isinstance(found, Undefined):
         return effect_of(found, method="group_sequential", alpha=alpha, multiplier=0.0, p_value=1.0)
     error = found.cautious_standard_error
-    bound = boundaries(fractions, alpha, spending, final=final)[-1]
+    bound = boundaries(fractions, alpha, spending, final=final, joint=joint)[-1]
     p = 2.0 * float(stdtr(found.df, -abs(found.difference) / error))
     z = -float(ndtri(p / 2.0)) if p > 0.0 else math.inf
     return effect_of(
@@ -37,6 +43,6 @@ def planned_look(
         method="group_sequential",
         alpha=alpha,
         multiplier=float(stdtrit(found.df, 1.0 - bound.nominal_p / 2.0)) if math.isfinite(bound.z) else math.inf,
-        p_value=repeated_p(fractions, min(z, 40.0), spending, final=final),
+        p_value=repeated_p(fractions, min(z, 40.0), spending, final=final, joint=joint),
         standard_error=error,
     )

@@ -65,18 +65,19 @@ def members_needed(difference: float, variance: float, control: float, treatment
     return variance * (1.0 / control + 1.0 / treatment) * (drift / difference) ** 2
 
 
-def group_sequential_power(looks: int, spending: Spending, alpha: float, drift: float) -> Looks:
-    """Return the power of evenly spaced looks. drift: the effect in standard errors at the last."""
+def group_sequential_power(looks: int, spending: Spending, alpha: float, drift: float, *, joint: bool = True) -> Looks:
+    """Return the power of evenly spaced looks. drift: the effect in standard errors at the last. joint: see
+    `boundaries`; the power is that of numbers that are complete, either way."""
     fractions = [look / looks for look in range(1, looks + 1)]
-    return _looks(fractions, [bound.z for bound in boundaries(fractions, alpha, spending)], drift)
+    return _looks(fractions, [bound.z for bound in boundaries(fractions, alpha, spending, joint=joint)], drift)
 
 
-def inflation(looks: int, spending: Spending, alpha: float, power: float) -> float:
+def inflation(looks: int, spending: Spending, alpha: float, power: float, *, joint: bool = True) -> float:
     """Return how many times the fixed test's members the last look needs for the same power (Jennison and Turnbull,
     section 2.3)."""
     fixed = drift_of(alpha, power)
     fractions = [look / looks for look in range(1, looks + 1)]
-    bounds = [bound.z for bound in boundaries(fractions, alpha, spending)]
+    bounds = [bound.z for bound in boundaries(fractions, alpha, spending, joint=joint)]
 
     def short(drift: float) -> float:
         return _looks(fractions, bounds, drift).power - power

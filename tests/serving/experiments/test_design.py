@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from statsmodels.stats.power import NormalIndPower
@@ -40,6 +41,15 @@ def test_the_fixed_method_takes_what_statsmodels_says() -> None:
     assert found.members == pytest.approx(control / 0.8, rel=1e-4)
     assert found.days == pytest.approx(control / 0.8 / 4_000, rel=1e-4)
     assert found.expected_members == found.members
+
+
+@pytest.mark.parametrize(("window_s", "inflation"), [(86_400, 1.025), (None, 1.164)])
+def test_planned_looks_at_numbers_that_go_on_growing_take_more_members(window_s: int | None, inflation: float) -> None:
+    metrics = (Metric("plays", "count", Measure(("play",)), window_s=window_s),)
+    found = design(
+        msgspec.structs.replace(definition("group_sequential", plan={"min_days": 7.0}), metrics=metrics), BASELINE
+    )
+    assert found.inflation == pytest.approx(inflation, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)

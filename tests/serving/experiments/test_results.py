@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from serving.experiments.analysis.group_sequential import boundaries
 from serving.experiments.analysis.multiple import adjusted
 from serving.experiments.decision import decide
 from serving.experiments.looks import Look, look_of
@@ -199,6 +200,24 @@ def test_between_planned_looks_effects_are_those_of_the_last_one() -> None:
     assert [each.fraction for each in second.planned] == [0.25, 0.5]
     assert (effect_of(second).outcome, effect_of(second).as_of_ms) == ("better", NOW_MS + 2)
     assert verdict(second, definition) == "ship"
+
+
+@pytest.mark.parametrize(("window_s", "joint"), [(None, False), (86_400, True), (86_401, False)])
+def test_planned_looks_take_numbers_as_complete_only_where_a_window_ends_them_soon(
+    window_s: int | None, joint: bool
+) -> None:
+    """A window of a seventh of min_days, or none."""
+    metrics = tuple(replace(metric, window_s=window_s) for metric in definition_of().metrics)
+    plan = Plan("group_sequential", planned_members=20_000, looks=2, futility=0.1, cuped=False)
+    definition = definition_of(metrics=metrics, plan=plan, guardrails=())
+    first = report(two_arms(10, 5_000, plays=2.04), definition)
+    second = report(two_arms(10, 10_000, plays=2.04), definition, look(first), NOW_MS + 1)
+    found = effect_of(second).effect
+    bound = boundaries([0.5, 1.0], 0.05, "obrien_fleming", joint=joint)[-1]
+    assert found.difference is not None
+    assert found.high is not None
+    assert found.standard_error is not None
+    assert (found.high - found.difference) / found.standard_error == pytest.approx(bound.z, rel=1e-3)
 
 
 def test_a_fixed_plan_has_one_look_and_what_comes_later_changes_nothing() -> None:

@@ -1,10 +1,11 @@
 """Boundaries against published tables, crossing probabilities against simulation, and what is refused."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -55,11 +56,32 @@ def test_whatever_the_looks_alpha_is_spent_as_planned_and_no_more(
 
 
 @pytest.mark.parametrize(("spending", "worst"), [("obrien_fleming", 0.056), ("pocock", 0.061)])
-def test_numbers_that_grow_by_chance_alone_are_found_a_little_too_often(spending: Spending, worst: float) -> None:
-    """Members come evenly and each hour is chance anew: what is known grows as the square of the members. It is a limit
-    of the method, as docs/experiments-statistics.md has it."""
+def test_numbers_that_grow_are_found_too_often_by_joint_boundaries_and_not_by_separate_ones(
+    spending: Spending, worst: float
+) -> None:
+    """Members come evenly and each hour is chance anew: what is known grows as the square of the members."""
     squares = [fraction**2 for fraction in FIFTHS]
     assert sum(map(sum, crossing(squares, z(FIFTHS, spending), 0.0))) == pytest.approx(worst, abs=5e-4)
+    apart = [min(bound.z, 12.0) for bound in boundaries(FIFTHS, 0.05, spending, joint=False)]
+    assert sum(map(sum, crossing(squares, apart, 0.0))) < 0.041
+
+
+@given(
+    st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12, unique=True).map(sorted),
+    st.sampled_from(("obrien_fleming", "pocock")),
+    st.booleans(),
+)
+def test_separate_boundaries_hold_alpha_however_looks_hang_together(
+    fractions: list[float], spending: Spending, final: bool
+) -> None:
+    assume(all(after - before >= 0.001 for before, after in itertools.pairwise(fractions)))
+    apart = boundaries(fractions, 0.05, spending, final=final, joint=False)
+    assert sum(bound.nominal_p for bound in apart) <= 0.05 * (1 + 1e-9)
+    if final or fractions[-1] == 1.0:
+        assert sum(bound.nominal_p for bound in apart) == pytest.approx(0.05, rel=1e-6)
+    assume(math.isfinite(apart[-1].z))
+    p = repeated_p(fractions, apart[-1].z, spending, final=final, joint=False)
+    assert p == pytest.approx(0.05, rel=1e-4)
 
 
 def test_one_look_at_the_end_is_the_fixed_test() -> None:

@@ -59,6 +59,32 @@ def test_a_difference_beyond_any_doubt_has_a_p_value_and_nothing_is_found_in_no_
     )
 
 
+def test_members_whose_numbers_grow_between_looks_are_found_no_more_often_than_alpha() -> None:
+    """A/A tests of members who come evenly, at 5 looks like Pocock: their plays, and whether there was any."""
+    rng = np.random.default_rng(5)
+    tests, members, fractions = 3_000, 200, np.arange(1, 6) / 5
+    come = np.sort(rng.random((tests, 2, members)).astype(np.float32))
+    known = np.maximum(fractions[:, None, None, None].astype(np.float32) - come, 0.0)
+    plays = rng.poisson(4.0 * np.diff(known, axis=0, prepend=0.0)).cumsum(axis=0)
+    for numbers in (plays, plays > 0):
+        z = np.array([_z_of(now, here > 0.0) for now, here in zip(numbers, known, strict=True)])
+        sizes, found = np.abs(z).T, {}
+        for joint in (True, False):
+            bounds = [bound.z for bound in boundaries(fractions.tolist(), 0.05, "pocock", joint=joint)]
+            found[joint] = (sizes >= bounds).any(axis=1).mean()
+        assert found[False] <= 0.05
+        assert found[True] > 0.05
+
+
+def _z_of(numbers: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """Return each test's z statistic of members [tests, 2 arms, members] who are here by now."""
+    n = here.sum(axis=2)
+    mean = np.where(here, numbers, 0).sum(axis=2) / n
+    square = np.where(here, np.square(numbers, dtype=np.float64), 0.0).sum(axis=2) / n
+    error = ((square - mean**2) / (n - 1)).sum(axis=1) ** 0.5
+    return (mean[:, 1] - mean[:, 0]) / error
+
+
 def test_a_small_arm_that_saw_no_rare_member_is_judged_by_what_both_arms_saw() -> None:
     rare = [scaled(1.0)] * 40 + [scaled(0.0)] * 3_560
     large = sum((Moments.of(number) for number in rare), Moments())
