@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from streams import metrics
 from streams.agents.boundaries import holds_more
 from streams.agents.dead_letters import Rejected
+from streams.agents.experiment_settling import MEMBERS_AT_ONCE, Settling
 from streams.agents.feature_agent import GROUP as FEATURES
 from streams.agents.folded_marks import FoldedMarks, offset_after
 from streams.agents.folding_agent import DeadLetterSink
@@ -40,9 +41,6 @@ from streams.stores.protocol import DurableStore, HistoryRow
 from streams.topics import EXPOSURES, MEMBER_EVENTS
 
 GROUP: Final = "experiments"
-
-MEMBERS_AT_ONCE: Final = 200
-"""Members of one transaction: a tenth of a second, in which nobody else writes to an embedded database."""
 
 NOTED_MS: Final = 1_000
 """How often it is noted how far partitions were read in which nothing was to be counted."""
@@ -109,7 +107,7 @@ class ExperimentAgent:
         self._held: dict[TopicPartition, _Held] = {}
         self._marks: dict[int, FoldedMarks] = {}
         """The feature agent's, by the generation that serves."""
-        self._settled: set[str] = set()
+        self._settling = Settling(self._store, self._history)
         self._noted_ms = 0
         self._waits_for: dict[TopicPartition, _Wait] = {}
 
@@ -134,7 +132,7 @@ class ExperimentAgent:
         if place not in self._held:
             self.assigned([place])
         experiments = self._followed.refresh()
-        self._settle_those_that_ended(experiments)
+        self._settling.go_on(experiments)
         held = self._held[place]
         due = [record for record in batch.records if pack_position(batch.epoch, record.offset) > held.taken]
         if not due:
@@ -154,6 +152,7 @@ class ExperimentAgent:
         """Note, now and then, how far partitions were read; return the next offset of each that is counted."""
         if now_ms - self._noted_ms >= NOTED_MS:
             self._note()
+            self._settling.go_on(self._followed.refresh())
             self._noted_ms = now_ms
         return {
             place: unpack_position(held.counted)[1] + 1 for place, held in self._held.items() if held.counted != NOTHING
@@ -275,36 +274,6 @@ class ExperimentAgent:
             durable = GenerationalDurableStore(self._durable, Names(names_for_agent(FEATURES, number)))
             self._marks = {number: FoldedMarks(FEATURES, durable, self._log)}
         return self._marks[number]
-
-    def _settle_those_that_ended(self, experiments: Mapping[str, Experiment]) -> None:
-        """Count experiments to their end, once: what came in after the stop, before it was known here, is taken out."""
-        for name, experiment in experiments.items():
-            if experiment.stopped_at_ms is not None and name not in self._settled:
-                self._settle(experiment)
-                self._settled.add(name)
-
-    def _settle(self, experiment: Experiment) -> None:
-        name, after = experiment.definition.id, ""
-        while True:
-            with self._store.counting() as counting:
-                if counting.is_settled(name):
-                    return
-                rows = counting.members_after(name, after, MEMBERS_AT_ONCE)
-                for row in rows:
-                    self._count_to_the_end(counting, experiment, row)
-                if len(rows) < MEMBERS_AT_ONCE:
-                    counting.settle(name)
-                    return
-            after = rows[-1].member_id
-
-    def _count_to_the_end(self, counting: Counting, experiment: Experiment, row: MemberRow) -> None:
-        first = first_of(experiment, row.counted, ())
-        new = None
-        if first is not None:
-            counted = counted_of(experiment, first, self._history(row.member_id, [(experiment, first.first)]))
-            new = row._replace(counted=counted)
-        if new != row:
-            counting.replace(experiment.definition, row, new)
 
 
 def _slices(records: Sequence[Record], most: int) -> Iterator[Sequence[Record]]:

@@ -1,4 +1,4 @@
-"""Exposures wait for their members' events wherever those lie: topics may have unlike numbers of partitions, and grow."""
+"""Exposures wait for their members' events wherever those lie: topics may have unlike partitions, and grow."""
 
 from __future__ import annotations
 
