@@ -180,7 +180,9 @@ class ExperimentAgent:
         seen, newest_ms = self._read(place, epoch, records, experiments)
         if seen and experiments:
             with self._store.counting() as counting:
-                self._count(counting, place, seen, experiments)
+                # others may have settled what was stopped since: who counts after that must know of the stop
+                now = self._followed.read(counting.connection)
+                self._count(counting, place, seen, {name: now[name] for name in experiments if name in now})
                 counting.advance(place, held.counted, position)
                 counting.note_newest(place.partition, newest_ms)
             held.counted = position

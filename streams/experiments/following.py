@@ -27,15 +27,21 @@ class FollowedExperiments:
 
     def refresh(self) -> Mapping[str, Experiment]:
         """Return them as they are now. Raises TryAgain when the database is away, Corrupt."""
+        with reading(self._engine) as connection:
+            return self.read(connection)
+
+    def read(self, connection: sa.Connection) -> Mapping[str, Experiment]:
+        """Return them as a transaction sees them. Raises as `refresh` does."""
         table = experiments_table.c
         started = table.status.in_(STARTED)
-        with reading(self._engine) as connection:
-            found = connection.execute(sa.select(table.id, table.revision).where(started))
-            revisions = {row.id: row.revision for row in found}
-            changed = [name for name, revision in revisions.items() if self._revision(name) != revision]
+        found = connection.execute(sa.select(table.id, table.revision).where(started))
+        revisions = {row.id: row.revision for row in found}
+        changed = [name for name, revision in revisions.items() if self._revision(name) != revision]
+        if changed:
             rows = connection.execute(sa.select(table.id, table.value).where(table.id.in_(changed)))
             new = {row.id: decode_experiment(row.value) for row in rows}
-        self._known = {name: new.get(name) or self._known[name] for name in revisions}
+            self._known = {**self._known, **new}
+        self._known = {name: self._known[name] for name in revisions if name in self._known}
         return self._known
 
     def _revision(self, name: str) -> int | None:

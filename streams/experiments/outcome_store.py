@@ -77,8 +77,8 @@ class Counting:
     """One transaction: what it reads stays true until its end. Aggregates are written at the end, each once."""
 
     def __init__(self, engine: sa.Engine, connection: sa.Connection, group: str) -> None:
+        self.connection: Final = connection
         self._engine = engine
-        self._connection = connection
         self._group = group
         self._less: dict[tuple[str, int], list[dict[Cell, Sums]]] = {}
         self._more: dict[tuple[str, int], list[dict[Cell, Sums]]] = {}
@@ -93,9 +93,9 @@ class Counting:
         """Note the time of the newest event or exposure of a partition, if it is newer."""
         table = positions_table.c
         row = {"group_name": self._group, "topic": NEWEST_EVENT, "partition": partition, "position": time_ms}
-        self._connection.execute(insert_new(self._engine, positions_table), row)
+        self.connection.execute(insert_new(self._engine, positions_table), row)
         here = (table.group_name == self._group) & (table.topic == NEWEST_EVENT) & (table.partition == partition)
-        self._connection.execute(
+        self.connection.execute(
             sa.update(positions_table).where(here, table.position < time_ms).values(position=time_ms)
         )
 
@@ -106,14 +106,14 @@ class Counting:
         for start in range(0, len(ids), ROWS_PER_STATEMENT):
             some = ids[start : start + ROWS_PER_STATEMENT]
             query = sa.select(members_table).where(table.member_id.in_(some), table.experiment.in_(sorted(experiments)))
-            found.update(((row.experiment, row.member_id), _member_row(row)) for row in self._connection.execute(query))
+            found.update(((row.experiment, row.member_id), _member_row(row)) for row in self.connection.execute(query))
         return found
 
     def members_after(self, experiment: str, after: str, limit: int) -> list[MemberRow]:
         """Return the members of an experiment whose ids follow `after`, in order."""
         table = members_table.c
         query = sa.select(members_table).where(table.experiment == experiment, table.member_id > after)
-        rows = self._connection.execute(query.order_by(table.member_id).limit(limit))
+        rows = self.connection.execute(query.order_by(table.member_id).limit(limit))
         return [_member_row(row) for row in rows]
 
     def replace(self, definition: Definition, old: MemberRow | None, new: MemberRow | None) -> None:
@@ -124,17 +124,17 @@ class Counting:
             self._more.setdefault((new.experiment, new.partition), []).append(contribution(definition, new.counted))
             row = {"experiment": new.experiment, "member_id": new.member_id, "partition": new.partition}
             value = msgspec.json.encode(new.counted).decode()
-            self._connection.execute(upsert(self._engine, members_table), {**row, "value": value})
+            self.connection.execute(upsert(self._engine, members_table), {**row, "value": value})
         elif old is not None:
             table = members_table.c
             here = (table.experiment == old.experiment) & (table.member_id == old.member_id)
-            self._connection.execute(sa.delete(members_table).where(here))
+            self.connection.execute(sa.delete(members_table).where(here))
 
     def is_settled(self, experiment: str) -> bool:
         """Return whether an experiment that has ended was counted to its end."""
         table = positions_table.c
         here = (table.group_name == self._group) & (table.topic == _settled(experiment))
-        return self._connection.scalar(sa.select(table.position).where(here)) is not None
+        return self.connection.scalar(sa.select(table.position).where(here)) is not None
 
     def settle(self, experiment: str) -> None:
         """Note that an experiment that has ended was counted to its end."""
@@ -155,26 +155,26 @@ class Counting:
     def _stored(self, experiment: str, partition: int) -> dict[Cell, Sums]:
         table = aggregates_table.c
         query = sa.select(aggregates_table).where(table.experiment == experiment, table.partition == partition)
-        return {_cell(row): decode_sums(row.value) for row in self._connection.execute(query)}
+        return {_cell(row): decode_sums(row.value) for row in self.connection.execute(query)}
 
     def _put(self, experiment: str, partition: int, cell: Cell, sums: Sums) -> None:
         key = {"experiment": experiment, "partition": partition, **cell._asdict()}
         if sums.is_empty:
             here = sa.and_(*(aggregates_table.c[name] == value for name, value in key.items()))
-            self._connection.execute(sa.delete(aggregates_table).where(here))
+            self.connection.execute(sa.delete(aggregates_table).where(here))
         else:
-            self._connection.execute(upsert(self._engine, aggregates_table), {**key, "value": encode_sums(sums)})
+            self.connection.execute(upsert(self._engine, aggregates_table), {**key, "value": encode_sums(sums)})
 
     def _move(self, topic: str, partition: int, before: int, after: int) -> bool:
         """Return whether a position was `before` and is `after` now."""
         key = {"group_name": self._group, "topic": topic, "partition": partition}
         if before == NOTHING:
-            new = self._connection.execute(insert_new(self._engine, positions_table), {**key, "position": after})
+            new = self.connection.execute(insert_new(self._engine, positions_table), {**key, "position": after})
             return new.rowcount == 1
         table = positions_table.c
         here = (table.group_name == self._group) & (table.topic == topic) & (table.partition == partition)
         moved = sa.update(positions_table).where(here, table.position == before).values(position=after)
-        return self._connection.execute(moved).rowcount == 1
+        return self.connection.execute(moved).rowcount == 1
 
 
 def read_aggregates(
