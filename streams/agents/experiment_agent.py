@@ -35,7 +35,7 @@ from streams.experiments.outcome_store import Counting, MemberRow, OutcomeStore
 from streams.experiments.outcomes import HISTORY_ROWS, FirstExposure
 from streams.impressions import Exposure, decode_exposure
 from streams.partitioner import partition_for
-from streams.positions import NOTHING, pack_position, unpack_position
+from streams.positions import pack_position, unpack_position
 from streams.stores.generations import GenerationalDurableStore, Names, names_for_agent, read_generations
 from streams.stores.protocol import DurableStore, HistoryRow
 from streams.topics import EXPOSURES, MEMBER_EVENTS
@@ -54,10 +54,12 @@ WAIT_S: Final = 0.1
 
 @dataclass
 class _Held:
-    """How far a partition was taken in, and how far that is noted in the database."""
+    """How far a partition was taken in, how far that is noted in the database, and how far it was at the take-over,
+    perhaps of a log that was lost since."""
 
     taken: int
     counted: int
+    begun: int
 
 
 class _Wait(NamedTuple):
@@ -116,7 +118,7 @@ class ExperimentAgent:
         begins: dict[TopicPartition, int] = {}
         for place in partitions:
             position = self._store.position(place)
-            self._held[place] = _Held(position, position)
+            self._held[place] = _Held(position, position, position)
             begins[place] = offset_after(position, self._log.epochs(place.topic), place.partition)
         return begins
 
@@ -155,7 +157,9 @@ class ExperimentAgent:
             self._settling.go_on(self._followed.refresh())
             self._noted_ms = now_ms
         return {
-            place: unpack_position(held.counted)[1] + 1 for place, held in self._held.items() if held.counted != NOTHING
+            place: unpack_position(held.counted)[1] + 1
+            for place, held in self._held.items()
+            if held.counted != held.begun
         }
 
     def close(self) -> None:

@@ -40,8 +40,8 @@ def put(engine: sa.Engine, experiment: Experiment) -> None:
 class LogOf(OneEpoch):
     """A log of one partition that has the events of a world."""
 
-    def __init__(self, events: list[Event]) -> None:
-        super().__init__(EPOCH)
+    def __init__(self, events: list[Event], epoch: int = EPOCH) -> None:
+        super().__init__(epoch)
         self._events = events
 
     def end_offset(self, topic: str, partition: int) -> int:

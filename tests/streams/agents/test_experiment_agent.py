@@ -21,7 +21,7 @@ from streams.positions import pack_position
 from streams.settings import Settings
 from streams.stores.sql import open_sql, reading
 from streams.topics import EXPOSURES
-from tests.streams.agents.experiment_world import EPOCH, EVENTS, SEEN, World, play, put
+from tests.streams.agents.experiment_world import EPOCH, EVENTS, SEEN, LogOf, World, play, put
 from tests.streams.experiments.world import DAY_MS, START_MS, an_experiment, an_exposure
 
 
@@ -184,6 +184,19 @@ def test_partitions_without_anything_to_count_are_noted_now_and_then(world: Worl
     assert agent.flush(10_000) == {EVENTS: 1}
     assert OutcomeStore(world.engine, GROUP).position(EVENTS) == pack_position(EPOCH, 0)
     assert world.agent().assigned([EVENTS, SEEN]) == {EVENTS: 1, SEEN: 0}
+
+
+def test_of_a_log_that_was_lost_nothing_is_committed_before_it_is_counted(world: World) -> None:
+    put(world.engine, an_experiment())
+    before = world.agent()
+    before.process(world.exposed(an_exposure("m", "control", START_MS), an_exposure("n", "control", START_MS)))
+    assert before.flush(10_000)[SEEN] == 2
+    new = LogOf(world.events, epoch=EPOCH + 1)
+    agent = ExperimentAgent(world.engine, world.durable, new, world.letters)
+    assert agent.assigned([EVENTS, SEEN])[SEEN] == 0
+    assert agent.flush(10_000) == {}
+    agent.process(world.exposure_batch(0, 1)._replace(epoch=EPOCH + 1))
+    assert agent.flush(20_000) == {SEEN: 1}
 
 
 class Cut(Exception):  # noqa: N818 - what kill -9 does, not an error of ours
