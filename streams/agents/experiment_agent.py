@@ -9,6 +9,7 @@ fenced by the position.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -23,7 +24,7 @@ from streams.agents.feature_agent import GROUP as FEATURES
 from streams.agents.folded_marks import FoldedMarks, offset_after
 from streams.agents.folding_agent import DeadLetterSink
 from streams.agents.protocol import NotYet
-from streams.errors import Undeliverable
+from streams.errors import Corrupt, TryAgain, Undeliverable
 from streams.event_log.epochs import GrowingLog
 from streams.event_log.protocol import Batch, Record, TopicPartition
 from streams.events import is_valid_id
@@ -50,6 +51,8 @@ MORE: Final = 6
 """A member's newest rows are read first, then so many times as many, until they reach far enough back."""
 
 WAIT_S: Final = 0.1
+REPAIR_S: Final = 5.0
+"""How soon a row that could not be read is read again: somebody puts a backup back, or the newer version."""
 
 
 @dataclass
@@ -130,6 +133,10 @@ class ExperimentAgent:
 
     def process(self, batch: Batch) -> None:
         """Count what a batch tells of members. Raises NotYet for events that the feature agent has not stored yet."""
+        with _until_repaired():
+            self._process(batch)
+
+    def _process(self, batch: Batch) -> None:
         place = TopicPartition(batch.topic, batch.partition)
         if place not in self._held:
             self.assigned([place])
@@ -154,7 +161,8 @@ class ExperimentAgent:
         """Note, now and then, how far partitions were read; return the next offset of each that is counted."""
         if now_ms - self._noted_ms >= NOTED_MS:
             self._note()
-            self._settling.go_on(self._followed.refresh())
+            with _until_repaired():
+                self._settling.go_on(self._followed.refresh())
             self._noted_ms = now_ms
         return {
             place: unpack_position(held.counted)[1] + 1
@@ -280,6 +288,16 @@ class ExperimentAgent:
             durable = GenerationalDurableStore(self._durable, Names(names_for_agent(FEATURES, number)))
             self._marks = {number: FoldedMarks(FEATURES, durable, self._log)}
         return self._marks[number]
+
+
+@contextmanager
+def _until_repaired() -> Iterator[None]:
+    """Have the caller wait while a row cannot be read: to pass it over would be a wrong result, and to end would be to
+    end all agents of the process with it."""
+    try:
+        yield
+    except Corrupt as error:
+        raise TryAgain(str(error), REPAIR_S) from error
 
 
 def _slices(records: Sequence[Record], most: int) -> Iterator[Sequence[Record]]:

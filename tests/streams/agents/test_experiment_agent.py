@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from streams.agents.experiment_agent import GROUP, ExperimentAgent
 from streams.agents.protocol import NotYet
-from streams.errors import Fenced
+from streams.errors import Fenced, TryAgain
 from streams.event_log.protocol import Batch, Record
 from streams.experiments.aggregates import Cell, Sums
 from streams.experiments.definition import Status
 from streams.experiments.following import LATE_MS
 from streams.experiments.outcome_store import OutcomeStore, forget_outcomes, read_aggregates
-from streams.experiments.tables import members_table
+from streams.experiments.tables import aggregates_table, experiments_table, members_table
 from streams.positions import pack_position
 from streams.settings import Settings
-from streams.stores.sql import open_sql, reading
+from streams.stores.sql import open_sql, reading, writing
 from streams.topics import EXPOSURES
 from tests.streams.agents.experiment_world import EPOCH, EVENTS, SEEN, LogOf, World, play, put
 from tests.streams.experiments.world import DAY_MS, START_MS, an_experiment, an_exposure
@@ -197,6 +197,27 @@ def test_of_a_log_that_was_lost_nothing_is_committed_before_it_is_counted(world:
     assert agent.flush(10_000) == {}
     agent.process(world.exposure_batch(0, 1)._replace(epoch=EPOCH + 1))
     assert agent.flush(20_000) == {SEEN: 1}
+
+
+@pytest.mark.parametrize("table", [experiments_table, members_table, aggregates_table])
+def test_a_row_that_cannot_be_read_has_the_agent_wait_until_it_is_put_right(world: World, table: sa.Table) -> None:
+    put(world.engine, an_experiment())
+    agent = world.agent()
+    agent.process(world.exposed(an_exposure("m", "control", START_MS)))
+    played = world.store(play(1, "m", START_MS + 1))
+    with writing(world.engine) as connection:
+        right = {tuple(row) for row in connection.execute(sa.select(table))}
+        changes = {"value": "{", **({"revision": 99} if table is experiments_table else {})}
+        connection.execute(sa.update(table).values(**changes))
+    for _ in range(2):
+        with pytest.raises(TryAgain, match="cannot be read"):
+            agent.process(played)
+    with writing(world.engine) as connection:
+        connection.execute(sa.delete(table))
+        names = [column.name for column in table.columns]
+        connection.execute(sa.insert(table), [dict(zip(names, row, strict=True)) for row in sorted(right)])
+    agent.process(played)
+    assert world.counted() == world.recomputed(an_experiment())
 
 
 class Cut(Exception):  # noqa: N818 - what kill -9 does, not an error of ours
