@@ -18,7 +18,19 @@ from serving.api.keys import KEY_PROBLEMS, Approver, Editor, Viewer
 from serving.experiments.audit import Entry, read_audit
 from serving.experiments.decision import decided
 from serving.experiments.decoding import decode_json
-from serving.experiments.lifecycle import Action, Archive, Decide, Edit, Ramp, Ship, Start, Stop, Undo, check_allowed
+from serving.experiments.lifecycle import (
+    Action,
+    Archive,
+    Decide,
+    Edit,
+    Override,
+    Ramp,
+    Ship,
+    Start,
+    Stop,
+    Undo,
+    check_allowed,
+)
 from serving.experiments.presentation import in_full, presented
 from serving.experiments.refusals import Invalid, Problem
 from serving.experiments.roles import Actor
@@ -76,10 +88,13 @@ class Decided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Shipping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """variant: the one whose patch becomes the default; of two variants, the one that is not the control."""
+    """variant: the one whose patch becomes the default; without it the one that the rules found best or, of two, the
+    one that is not the control. override: what stands against it and is to be overridden, as a 409 says (`variant`: the
+    rules found another one best; `champion`: another model was promoted since the start)."""
 
     reason: str
     variant: str | None = None
+    override: tuple[Override, ...] = ()
     revision: int | None = None
 
 
@@ -278,10 +293,13 @@ def decide(change: Change, services: ServicesDep, actor: Approver) -> Response:
     response_class=Response,
 )
 def ship(change: Change, actor: Approver) -> Response:
-    """Make a variant's patch what pages do by default, and its model the champion. It can be undone."""
+    """Make a variant's patch what pages do by default, and its model the champion. It can be undone.
+
+    Refused, unless overridden, for another variant than the rules found best, and where another model was promoted
+    since the experiment started."""
     asked = decode_json(change.body, Shipping)
-    variant = asked.variant or _only_treatment(change.store.read(change.id))
-    action = Ship(variant, asked.reason)
+    variant = asked.variant or _best_treatment(change.store.read(change.id))
+    action = Ship(variant, asked.reason, asked.override)
     return change.take(action, actor, asked.revision)
 
 
@@ -340,7 +358,9 @@ def _revision(if_match: str) -> int:
     return int(found[1])
 
 
-def _only_treatment(experiment: Experiment) -> str:
+def _best_treatment(experiment: Experiment) -> str:
+    if experiment.best is not None:
+        return experiment.best
     _control, *treatments = (variant.key for variant in experiment.definition.variants)
     if len(treatments) != 1:
         raise FixRequest("variant", f"name the one to ship: {', '.join(treatments)}")

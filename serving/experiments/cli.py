@@ -209,10 +209,17 @@ def ship(
     context: typer.Context,
     experiment_id: Id,
     reason: Reason,
-    variant: Annotated[str | None, typer.Argument(help="The variant; of two, not the control.")] = None,
+    variant: Annotated[
+        str | None, typer.Argument(help="The variant; the best by the rules or, of two, not the control.")
+    ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(help="variant: not the best by the rules; champion: a model promoted since the start."),
+    ] = None,
 ) -> None:
     """Make a variant's patch what pages do by default, and its model the champion."""
-    body = {"reason": reason} | ({} if variant is None else {"variant": variant})
+    body: dict[str, Any] = {"reason": reason, "override": override or []}
+    body |= {} if variant is None else {"variant": variant}
     _done(context, lambda client: client.post(experiment_id, "ship", body=body))
 
 

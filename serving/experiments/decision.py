@@ -72,10 +72,10 @@ def decided(rules: Decision, verdict: Verdict | None, reason: str) -> Decide:
     """
     reasons = rules.reasons[: MAX_REASONS - 1]
     if verdict is None or verdict == rules.verdict:
-        return Decide(rules.verdict, (*reasons, reason) if reason else reasons)
+        return Decide(rules.verdict, (*reasons, reason) if reason else reasons, best=rules.variant)
     if not reason.strip():
         raise FixRequest("reason", f"the rules say {rules.verdict}: {rules.reasons[0]} Say why it is decided otherwise")
-    return Decide(verdict, reasons, reason)
+    return Decide(verdict, reasons, reason, best=rules.variant)
 
 
 def why_ended(report: Report, definition: Definition, now_ms: int) -> str | None:

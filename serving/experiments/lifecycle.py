@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -27,6 +27,10 @@ MAX_RUNNING: Final = 200
 MAX_REASON: Final = 2_000
 MAX_REASONS: Final = 20
 """Kept with a decision: a rule gives a sentence or two for each variant and guardrail."""
+
+
+Override = Literal["variant", "champion"]
+"""What may stand against shipping: the rules found another variant best; another model was promoted since the start."""
 
 
 class Action(msgspec.Struct, frozen=True, tag=str.lower, omit_defaults=True):
@@ -56,18 +60,21 @@ class Stop(Action, frozen=True):
 
 
 class Decide(Action, frozen=True):
-    """Say what the results mean. reasons: of the rules; overridden: why, where it is not what they say, else ""."""
+    """Say what the results mean. reasons: of the rules; overridden: why, where it is not what they say, else "". best:
+    the treatment that they would ship, None for none."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
     overridden: str = ""
+    best: str | None = None
 
 
 class Ship(Action, frozen=True):
-    """Make a variant's patch the default."""
+    """Make a variant's patch the default. override: what stands against it and is overridden, for the same reason."""
 
     variant: str
     reason: str
+    override: tuple[Override, ...] = ()
 
 
 class Undo(Action, frozen=True):
@@ -237,7 +244,12 @@ def _decide(experiment: Experiment, action: Decide, now_ms: int, *_: Any) -> Exp
         _check_reason("reason", reason, "say why")
     reasons = (*((f"overridden: {action.overridden}",) if action.overridden else ()), *action.reasons)[:MAX_REASONS]
     return msgspec.structs.replace(
-        experiment, status="decided", decided_at_ms=now_ms, verdict=action.verdict, reasons=reasons
+        experiment,
+        status="decided",
+        decided_at_ms=now_ms,
+        verdict=action.verdict,
+        reasons=reasons,
+        best=action.best,
     )
 
 
@@ -250,7 +262,16 @@ def _ship(experiment: Experiment, action: Ship, *_: Any) -> Experiment:
         raise FixRequest("variant", f"{control} is the control, as pages are already; name one of {', '.join(others)}")
     if action.variant not in others:
         raise FixRequest("variant", f"there is no {action.variant[:64]!r}; name one of {', '.join(others)}")
+    if experiment.best not in (None, action.variant) and "variant" not in action.override:
+        raise to_override("variant", f"the rules found {experiment.best} best, not {action.variant}")
     return msgspec.structs.replace(experiment, status="promoted", shipped=action.variant)
+
+
+def to_override(what: Override, why: str) -> Conflict:
+    """Return the refusal of what is done only by who says that they know."""
+    return Conflict(
+        f"override.{what}", f"{why}. To ship it all the same, name `{what}` in `override`, and the reason in `reason`"
+    )
 
 
 def _undo(experiment: Experiment, action: Undo, *_: Any) -> Experiment:

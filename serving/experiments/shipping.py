@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from serving.experiments.audit import newest_entry
+from serving.experiments.lifecycle import Ship, to_override
 from serving.experiments.patching import combine
 from serving.experiments.refusals import Conflict
 from serving.models.aliases import move_alias
@@ -49,17 +50,17 @@ def tested_model(connection: sa.Connection, experiment: Experiment, variant: str
     now = resolve_models(connection, models).get(models[0]) if models else None
     if now is None or now == models[0]:
         return now
-    change, stopped_ms = alias_changes.c, experiment.stopped_at_ms or 0
-    before = sa.and_(change.alias == models[0], change.set_at_ms <= stopped_ms)
-    then = connection.scalar(sa.select(change.version).where(before).order_by(change.id.desc()).limit(1))
+    then = aliased_at(connection, models[0], experiment.stopped_at_ms or 0)
     return now if then is None else resolve_models(connection, [then]).get(then)
 
 
-def ship(connection: sa.Connection, experiment: Experiment, variant: str, reason: str, now_ms: int) -> Shipped:
+def ship(connection: sa.Connection, experiment: Experiment, action: Ship, now_ms: int) -> Shipped:
     """Make a variant's patch the default and its model the champion, in the caller's transaction.
 
-    The caller holds the registry's lock. Raises Conflict for a model that is not registered (any more).
+    The caller holds the registry's lock. Raises Conflict for a model that is not registered (any more), and where
+    another one was promoted since the experiment started, unless that is overridden.
     """
+    variant = action.variant
     patch = next(arm.patch for arm in experiment.definition.variants if arm.key == variant)
     before, revision = _defaults(connection)
     after = combine(before, msgspec.structs.replace(patch, model=None))
@@ -72,9 +73,27 @@ def ship(connection: sa.Connection, experiment: Experiment, variant: str, reason
         raise Conflict("variant", f"its model {patch.model} is not registered (any more); see `marquee models list`")
     if champion is None:
         raise Conflict("variant", "there is no champion to go back to; make one with `marquee models promote`")
-    said = f"experiment {experiment.definition.id} shipped {variant}: {reason}"
+    if version != champion and "champion" not in action.override:
+        _check_champion(connection, champion, experiment.started_at_ms or 0)
+    said = f"experiment {experiment.definition.id} shipped {variant}: {action.reason}"
     move_alias(connection, CHAMPION, version, said, now_ms, expected=champion)
     return Shipped(before, after, champion, version)
+
+
+def _check_champion(connection: sa.Connection, champion: str, started_ms: int) -> None:
+    """Raise Conflict unless the champion is the one that was there when the experiment started: the one by now may
+    never have been compared with what would replace it."""
+    before = aliased_at(connection, CHAMPION, started_ms)
+    if champion != before:
+        was = f"{before[:12]} was champion" if before else "there was no champion"
+        raise to_override("champion", f"model {champion[:12]} was promoted since the experiment started, when {was}")
+
+
+def aliased_at(connection: sa.Connection, alias: str, at_ms: int) -> str | None:
+    """Return the version that an alias named at a time, None before it was first set."""
+    change = alias_changes.c
+    before = sa.and_(change.alias == alias, change.set_at_ms <= at_ms)
+    return connection.scalar(sa.select(change.version).where(before).order_by(change.id.desc()).limit(1))
 
 
 def undo(connection: sa.Connection, experiment: Experiment, reason: str, now_ms: int) -> Shipped:

@@ -101,7 +101,7 @@ class ExperimentStore:
                 check_definition(after.definition)  # its models are in service, or were: no matter of words
             detail = _detail(action, before, after)
             if isinstance(action, Ship):
-                detail["changed"] = _kept(ship(connection, before, action.variant, action.reason, now_ms))
+                detail["changed"] = _kept(ship(connection, before, action, now_ms))
             elif isinstance(action, Undo):
                 detail["changed"] = _kept(undo(connection, before, action.reason, now_ms))
             _write(connection, before, after, now_ms)

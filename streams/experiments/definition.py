@@ -130,7 +130,8 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
 class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
     """A definition and what has become of it. revision: raised by each change. salt: of the variants' hash, drawn at
     the first start and never changed. spans: the members of the layer who take part by now; growing only adds to them.
-    Times are Unix ms, None before. verdict and reasons: of the decision. shipped: the variant that was promoted."""
+    Times are Unix ms, None before. verdict and reasons: of the decision; best: the treatment that the rules would ship
+    then, None for none. shipped: the variant that was promoted."""
 
     definition: Definition
     status: Status = "draft"
@@ -144,4 +145,5 @@ class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
     decided_at_ms: int | None = None
     verdict: Verdict | None = None
     reasons: tuple[str, ...] = ()
+    best: str | None = None
     shipped: str | None = None

@@ -63,12 +63,30 @@ export async function act(name, experiment, decision) {
     return (location.assign(`/experiments/new?edit=${encodeURIComponent(experiment.definition.id)}`), false);
   const values = await ask(QUESTIONS[name](experiment, decision));
   if (values === null) return false;
-  await post(experimentPath(experiment.definition.id, `/${name}`), {
-    revision: experiment.revision,
-    ...BODIES[name]?.(values),
-  });
+  const body = { revision: experiment.revision, ...BODIES[name]?.(values) };
+  if (!(await send(experimentPath(experiment.definition.id, `/${name}`), body))) return false;
   toast(DONE[name]);
   return true;
+}
+
+// What stands against it is asked about, each thing once, and overridden only by who says so.
+async function send(path, body) {
+  try {
+    await post(path, body);
+    return true;
+  } catch (problem) {
+    const [, against] = /^override\.(\w+)$/.exec(problem.field ?? "") ?? [];
+    if (!against || body.override?.includes(against)) throw problem;
+    const values = await ask({
+      title: "Something stands against it",
+      confirm: "Ship it all the same",
+      danger: true,
+      lines: [`${problem.fix.split(". ")[0]}.`],
+      fields: [{ ...REASON, label: "Why all the same?" }],
+    });
+    if (values === null) return false;
+    return send(path, { ...body, ...values, override: [...(body.override ?? []), against] });
+  }
 }
 
 const REASON = { name: "reason", type: "area", label: "Why?", hint: "It stays in the audit trail." };
@@ -126,7 +144,7 @@ const QUESTIONS = {
       { ...REASON, label: "Why, if not as the rules say?", required: false },
     ],
   }),
-  ship: ({ definition }, decision) => ({
+  ship: ({ definition, best }, decision) => ({
     title: `Ship ${definition.id} to everybody?`,
     confirm: "Ship to everybody",
     lines: [
@@ -137,7 +155,7 @@ const QUESTIONS = {
       {
         name: "variant",
         label: "Variant",
-        value: decision?.variant ?? "",
+        value: best ?? decision?.variant ?? "",
         options: definition.variants.slice(1).map(({ key }) => [key, key]),
       },
       REASON,

@@ -32,6 +32,7 @@ export function experimentOf(body) {
     traffic: 0,
     reasons: [],
     verdict: null,
+    best: null,
     shipped: null,
     started_at_ms: null,
     stopped_at_ms: null,

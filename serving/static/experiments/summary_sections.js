@@ -45,7 +45,7 @@ export function decisionCard(experiment, decision) {
           : "No results yet: they come a few seconds after the first members.",
       ),
     );
-  const ship = verdict === "ship" ? (experiment.shipped ?? variant) : null;
+  const ship = verdict === "ship" ? (experiment.shipped ?? experiment.best ?? variant) : null;
   return h(
     "section",
     { class: `panel decision ${verdict}`, "aria-labelledby": "decision-title" },

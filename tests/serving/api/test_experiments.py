@@ -278,7 +278,7 @@ for line in sys.stdin.read().splitlines():
         "ramp|from-a-file|0.5",
         "stop|from-a-file|--reason|enough",
         "decide|from-a-file|ship|--reason|it is better",
-        "ship|from-a-file|--reason|go",
+        "ship|from-a-file|--reason|go|--override|variant|--override|champion",
         "undo|from-a-file|--reason|oops",
         "archive|from-a-file|--reason|done",
     )
@@ -298,8 +298,15 @@ for line in sys.stdin.read().splitlines():
     assert all(word in shown for word in ("played_within_a_day", "page-layout", "decide", "oops"))
     edits = [line.split()[-1] for line in run(f"audit|{long_trail}") if " edit " in line]
     assert edits == [str(number) for number in range(1_100)], "a trail is shown whole, however many answers that takes"
-    refused = run("show|nobody", f"create|{tmp_path}/none.json", f"create|{tmp_path}/wrong.toml", "start|from-a-file")
-    assert [line.split(":")[0] for line in refused] == ["error"] * 4
+    refused = run(
+        "show|nobody",
+        f"create|{tmp_path}/none.json",
+        f"create|{tmp_path}/wrong.toml",
+        "start|from-a-file",
+        "ship|from-a-file|--reason|x|--override|all",
+    )
+    assert [line.split(":")[0] for line in refused] == ["error"] * 5
+    assert "override" in refused[4]
     assert "hypothesis: it is missing" in refused[2]
     environment["MARQUEE_KEY_FILE"] = str(tmp_path / "no.key")
     assert "Authorization" in run("stop|from-a-file|--reason|x")[0]

@@ -124,10 +124,10 @@ def test_of_a_metric_where_less_is_better_the_largest_drop_is_best() -> None:
 
 def test_a_person_decides_as_the_rules_say_or_says_why_not() -> None:
     rules = Decision("ship", ("b is better.",), "b")
-    assert decided(rules, None, "") == decided(rules, "ship", "") == Decide("ship", ("b is better.",))
-    assert decided(rules, "ship", "we agree") == Decide("ship", ("b is better.", "we agree"))
+    assert decided(rules, None, "") == decided(rules, "ship", "") == Decide("ship", ("b is better.",), best="b")
+    assert decided(rules, "ship", "we agree") == Decide("ship", ("b is better.", "we agree"), best="b")
     otherwise = decided(rules, "do_not_ship", "too slow")
-    assert (otherwise.verdict, otherwise.overridden) == ("do_not_ship", "too slow")
+    assert (otherwise.verdict, otherwise.overridden, otherwise.best) == ("do_not_ship", "too slow", "b")
     with pytest.raises(FixRequest, match="the rules say ship: b is better"):
         decided(rules, "inconclusive", " ")
 

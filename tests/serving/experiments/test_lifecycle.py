@@ -205,6 +205,19 @@ def test_only_what_was_decided_ship_is_shipped_and_never_the_control() -> None:
             act(decided, Ship(variant, "go"))
 
 
+def test_another_variant_than_the_rules_found_best_is_shipped_only_by_who_says_so() -> None:
+    stopped = act(running(weights=(0.4, 0.3, 0.3)), Stop("enough"))
+    decided = act(stopped, Decide("ship", ("v2 is better",), best="v2"))
+    with pytest.raises(Conflict, match=r"override\.variant: the rules found v2 best, not v1"):
+        act(decided, Ship("v1", "go"))
+    with pytest.raises(Conflict, match="v2 best"):
+        act(decided, Ship("v1", "go", ("champion",)))
+    assert act(decided, Ship("v1", "v2 is too dear", ("variant",))).shipped == "v1"
+    assert act(decided, Ship("v2", "go")).shipped == "v2"
+    by_hand = act(stopped, Decide("ship", ("worse",), "a contract"))
+    assert act(by_hand, Ship("v1", "go")).shipped == "v1", "the rules had none to ship; that was overridden before"
+
+
 @pytest.mark.parametrize("verdict", ["continue"])
 def test_what_has_stopped_is_not_decided_to_continue(verdict: Any) -> None:
     with pytest.raises(FixRequest, match="verdict"):

@@ -117,6 +117,50 @@ def test_the_model_that_members_saw_is_shipped_though_its_alias_has_moved_on(
     assert (aliased_version(engine, CHAMPION), verified) == (NEW, [NEW])
 
 
+def test_a_champion_that_was_promoted_since_the_start_is_replaced_only_by_who_says_so(
+    store: ExperimentStore, engine: sa.Engine
+) -> None:
+    """A nightly training promoted a model that the experiment never compared."""
+    decided(store, "a", Patch(model="candidate", page_ttl_s=60.0))
+    newest = "2" * 64
+    tiny_model.register(engine, newest)
+    set_alias(engine, CHAMPION, newest, "trained anew", NOW_MS + 1)
+    for override in ((), ("variant",)):
+        with pytest.raises(
+            Conflict, match=r"override\.champion: model 2222\w* was promoted since .* 0000\w* was champion"
+        ):
+            act(store, "a", Ship("v1", "go", override))
+    assert (aliased_version(engine, CHAMPION), read_defaults(engine)) == (newest, Patch())
+    assert store.read("a").status == "decided"
+    act(store, "a", Ship("v1", "we want it", ("champion",)))
+    assert aliased_version(engine, CHAMPION) == NEW
+    shipped = next(entry.detail for entry in read_audit(engine, "a") if entry.action == "ship")
+    assert (shipped["override"], shipped["changed"]["champion_before"]) == (["champion"], newest)
+    act(store, "a", Undo("oops"))
+    assert aliased_version(engine, CHAMPION) == newest
+
+
+def test_a_champion_that_is_the_tested_model_by_now_or_that_stays_stands_against_nothing(
+    store: ExperimentStore, engine: sa.Engine
+) -> None:
+    decided(store, "a", Patch(model="candidate"))
+    decided(store, "b", SHORT)
+    set_alias(engine, CHAMPION, NEW, "promoted by hand", NOW_MS + 1)
+    act(store, "a", Ship("v1", "go"))
+    act(store, "b", Ship("v1", "go"))
+    assert (aliased_version(engine, CHAMPION), read_defaults(engine)) == (NEW, SHORT)
+
+
+def test_a_champion_that_came_and_went_stands_against_nothing(store: ExperimentStore, engine: sa.Engine) -> None:
+    decided(store, "a", Patch(model=NEW))
+    newest = "2" * 64
+    tiny_model.register(engine, newest)
+    set_alias(engine, CHAMPION, newest, "trained anew", NOW_MS + 1)
+    set_alias(engine, CHAMPION, OLD, "rolled back", NOW_MS + 2)
+    act(store, "a", Ship("v1", "go"))
+    assert aliased_version(engine, CHAMPION) == NEW
+
+
 def test_what_was_promoted_since_is_not_undone_with_it(store: ExperimentStore, engine: sa.Engine) -> None:
     decided(store, "a", Patch(model=NEW, page_ttl_s=60.0))
     act(store, "a", Ship("v1", "go"))

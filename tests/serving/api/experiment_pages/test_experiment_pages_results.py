@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 from playwright.sync_api import expect
 
 from streams.experiments.definition import Definition, Guardrail, Patch, Plan, Variant
@@ -125,6 +126,39 @@ def test_an_experiment_goes_from_its_results_to_shipped_and_back(open_page: Page
     page.locator("#ask-confirm").click()
     expect(page.locator("#status")).to_have_text("archived")
     expect(page.locator(".verdict")).to_contain_text("Ship it")
+
+
+def test_another_variant_than_the_best_is_shipped_only_after_a_second_question(
+    open_page: Pages, api: Api, past: sa.Engine
+) -> None:
+    arms = (*definition("two-good").variants, Variant("longer", 0.5, Patch(params={"genre_rows": 7.0})))
+    two = replace(definition("two-good"), variants=tuple(replace(arm, weight=1 / 3) for arm in arms))
+    crowd = Crowd(4, lift={"long": (1.4, 0.8), "longer": (2.0, 0.8)})
+    lived_through(past, two, crowd, now_ms(), days=4, looks=1, members=3_000)
+    api.act("two-good", "stop", reason="it is clear")
+    api.act("two-good", "decide")
+    page = open_page("/experiments/two-good", "approver")
+    expect(page.locator(".verdict")).to_have_text("Ship it: longer")
+    page.get_by_role("button", name="Ship", exact=True).click()
+    expect(page.locator("#ask-variant")).to_have_value("longer")
+    page.locator("#ask-variant").select_option("long")
+    page.locator("#ask-reason").fill("shorter pages are cheaper")
+    page.locator("#ask-confirm").click()
+    expect(page.locator("#ask")).to_contain_text("the rules found longer best, not long.")
+    page.locator("#ask-form button[value=cancel]").click()
+    expect(page.locator("#status")).to_have_text("decided")
+    assert api.read("two-good")["status"] == "decided"
+    page.get_by_role("button", name="Ship", exact=True).click()
+    page.locator("#ask-variant").select_option("long")
+    page.locator("#ask-reason").fill("shorter pages are cheaper")
+    page.locator("#ask-confirm").click()
+    expect(page.locator("#ask-title")).to_have_text("Something stands against it")
+    page.locator("#ask-reason").fill("longer costs twice as much")
+    page.locator("#ask-confirm").click()
+    expect(page.locator("#status")).to_have_text("promoted")
+    expect(page.locator("#audit")).to_contain_text("override: variant")
+    expect(page.locator("#audit")).to_contain_text("longer costs twice as much")
+    api.act("two-good", "undo", reason="only tested")
 
 
 def test_who_may_not_ship_is_not_offered_it(open_page: Pages, api: Api) -> None:
