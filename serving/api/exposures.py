@@ -69,11 +69,11 @@ async def post_exposures(request: Request, services: ServicesDep) -> Response:
         raise FixRequest("body", f"send at most {MAX_EXPOSURES} exposures a request")
     if not services.experiments.is_known:
         raise TryAgain("experiments are not known yet: the database is away")
-    allocation, now_ms = services.experiments.current, services.clock_ms()
+    view, now_ms = services.experiments.view, services.clock_ms()
     exposures = []
     for index, one in enumerate(said):
         try:
-            exposures.append(exposure_of(one, allocation, now_ms))
+            exposures.append(exposure_of(one, view, now_ms))
         except FixRequest as error:
             raise FixRequest(f"[{index}].{error.field}" if is_batch else error.field, error.fix) from None
     if not all(services.exposures.put(exposure) for exposure in exposures):

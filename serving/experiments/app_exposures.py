@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from serving.experiments.allocation import Allocation
+from serving.experiments.live import LiveView
 from streams.errors import FixRequest
 from streams.events import MAX_ID_BYTES, is_valid_id
+from streams.experiments.definition import Experiment
 from streams.impressions import Exposure
 
 MAX_LATE_MS: Final = 86_400_000
@@ -38,9 +39,10 @@ class AppExposure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     device: str = ""
 
 
-def exposure_of(said: AppExposure, allocation: Allocation, now_ms: int) -> Exposure:
-    """Return the exposure that an app tells of. Raises FixRequest for one that cannot have been."""
-    experiment = allocation.experiments.get(said.experiment)
+def exposure_of(said: AppExposure, view: LiveView, now_ms: int) -> Exposure:
+    """Return the exposure that an app tells of, perhaps after the experiment's stop. Raises FixRequest for one that
+    cannot have been."""
+    experiment = view.allocation.experiments.get(said.experiment) or _stopped(view.experiments.get(said.experiment))
     if experiment is None:
         raise FixRequest("experiment", f"there is no running experiment {said.experiment[:64]!r}")
     definition = experiment.definition
@@ -54,6 +56,8 @@ def exposure_of(said: AppExposure, allocation: Allocation, now_ms: int) -> Expos
     said_ms = now_ms if said.exposed_at_ms is None else said.exposed_at_ms
     if not max(experiment.started_at_ms or 0, now_ms - MAX_LATE_MS) <= said_ms <= now_ms + MAX_AHEAD_MS:
         raise FixRequest("exposed_at_ms", "give Unix ms since the experiment's start, within the last day")
+    if experiment.stopped_at_ms is not None and said_ms >= experiment.stopped_at_ms:
+        raise FixRequest("exposed_at_ms", "the experiment was stopped: give Unix ms before that")
     attributes = {"country": said.country.upper(), "device": said.device.lower()}
     country, device = _place(attributes)
     if said.country and not country:
@@ -72,6 +76,11 @@ def evaluated_exposure(
     """Return the exposure of a member whose variant an app has asked for. What can be no country or device is left
     out."""
     return _exposure(experiment, variant, member_id, "", now_ms, *_place(attributes), forced)
+
+
+def _stopped(experiment: Experiment | None) -> Experiment | None:
+    """Return an experiment if it ran once and does no more."""
+    return experiment if experiment is not None and experiment.stopped_at_ms is not None else None
 
 
 def _exposure(
