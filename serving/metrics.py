@@ -57,6 +57,9 @@ EXPERIMENT_LOOKED_SECONDS = Gauge(
 )
 WATCHER_TICK_SECONDS = Gauge("marquee_watcher_tick_timestamp_seconds", "When the watcher last saw to all experiments.")
 WATCHER_ERRORS = Counter("marquee_watcher_errors_total", "Errors that the watcher met, by what they are.", ["error"])
+EXPOSURES_TOLD = Counter(
+    "marquee_exposures_told_total", "Exposures to be appended: of a member to a variant, once an hour.", ["experiment"]
+)
 EXPOSURES_APPENDED = Counter("marquee_exposures_appended_total", "Exposures appended to the log.")
 EXPOSURES_SPOOLED = Counter("marquee_exposures_spooled_total", "Exposures put in the spool while the log was away.")
 EXPOSURES_DROPPED = Counter("marquee_exposures_dropped_total", "Exposures beyond the bounds of queue and spool.")

@@ -89,6 +89,7 @@ class ExposureLog:
                 return False
             self._remember(key, exposure.exposed_at_ms)
             self._queue.append(msgspec.structs.replace(exposure, first=told_ms is None))
+        metrics.EXPOSURES_TOLD.labels(exposure.experiment).inc()
         return True
 
     def note(self, showings: Iterable[Showing]) -> None:

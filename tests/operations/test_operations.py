@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from serving.pages.page import Step
+from streams.agents.experiment_agent import ExperimentAgent
 from streams.agents.feature_agent import FeatureAgent
 from streams.agents.shown_agent import ShownAgent
 from streams.agents.warehouse_sink import WarehouseSink
@@ -27,7 +28,7 @@ RUNBOOK = (ROOT / "docs/operations/runbook.md").read_text()
 REGISTERED = registered()
 
 VALUES = {
-    "agent": {FeatureAgent.name, ShownAgent.name, WarehouseSink.name},
+    "agent": {FeatureAgent.name, ShownAgent.name, WarehouseSink.name, ExperimentAgent.name},
     "step": set(get_args(Step)),
     "cache": {"hit", "miss", "bypass"},
     "alias": {"champion"},
@@ -98,6 +99,31 @@ def test_the_dashboard_reads_the_datasource_that_is_provisioned() -> None:
     assert {panel["datasource"]["uid"] for panel in panels} == uids
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
+
+
+def test_the_dashboard_shows_all_that_is_measured_of_experiments() -> None:
+    targets = [target for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+    shown = {name for target in targets for name in named_metrics(target["expr"])}
+    of_experiments = (
+        "marquee_experiment",
+        "marquee_exposures",
+        "marquee_watcher",
+        "marquee_flags",
+        "marquee_allocations",
+    )
+    assert {name for name in documented_names() if name.startswith(of_experiments)} <= shown
+
+
+def test_panels_of_the_dashboard_fill_their_rows_and_overlap_nowhere() -> None:
+    taken = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in DASHBOARD["panels"])
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(taken) == len(set(taken))
+    height = 1 + max(y for _, y in taken)
+    assert set(taken) == {(x, y) for x in range(24) for y in range(height)}
 
 
 def test_prometheus_looks_for_what_compose_runs_and_compose_mounts_what_there_is() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from serving import metrics
 from serving.experiments.allocation import Assignment
 from serving.experiments.exposing import REPEAT_MS, ExposureLog
 from serving.homepage.page_cache import CachedPage, PageKey
@@ -99,6 +100,15 @@ def test_another_page_of_the_member_says_nothing_new_before_an_hour_is_over(log:
     times = (NOW_MS, NOW_MS + REPEAT_MS - 1, NOW_MS + REPEAT_MS)
     found = told(log, tmp_path, *(shown(page, at_ms) for page, at_ms in zip(pages, times, strict=True)))
     assert [(one.exposed_at_ms, one.first) for one in found] == [(NOW_MS, True), (NOW_MS + REPEAT_MS, False)]
+
+
+def test_what_is_told_is_counted_by_experiment(log: EventLog, tmp_path: Path) -> None:
+    before = [metrics.EXPOSURES_TOLD.labels(name)._value.get() for name in ("counted", "beside")]
+    pages = [page_of("ann", treated("counted", "beside")), page_of("ben", treated("counted"))]
+    found = told(log, tmp_path, *(shown(page, NOW_MS + n) for n in range(3) for page in pages))
+    after = [metrics.EXPOSURES_TOLD.labels(name)._value.get() for name in ("counted", "beside")]
+    assert [new - old for old, new in zip(before, after, strict=True)] == [2, 1]
+    assert len(found) == 3
 
 
 def test_one_page_that_is_shown_for_hours_is_told_of_each_hour(log: EventLog, tmp_path: Path) -> None:
