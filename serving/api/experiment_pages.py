@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from string import Template
 from typing import Any, Final, get_args
 
 from fastapi import APIRouter
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, HTMLResponse
 
 from serving.api.dependencies import ServicesDep
 from serving.pages.page import RowKind
@@ -17,7 +18,10 @@ from streams.events import EVENT_TYPES
 router = APIRouter(include_in_schema=False)
 
 STATIC: Final = Path(__file__).resolve().parent.parent / "static" / "experiments"
-FILES: Final = {path.name: path for path in STATIC.iterdir() if path.is_file()}
+SHELL: Final = "shell.html"
+"""What all pages have around what they show: their head and header, and the dialog to sign in."""
+
+FILES: Final = {path.name: path for path in STATIC.iterdir() if path.is_file() and path.suffix != ".html"}
 """Only what was there at the start is served, so no path in a request ever reaches the file system."""
 
 HEADERS: Final = {
@@ -30,26 +34,33 @@ HEADERS: Final = {
 """Nothing from elsewhere, and no script in the page itself: what an owner writes can never run."""
 
 
-def _page(name: str) -> FileResponse:
-    return FileResponse(FILES[name], headers=HEADERS)
+def _page(name: str, title: str) -> bytes:
+    """Return a page: what it shows, in the shell, with its script."""
+    shell, main = ((STATIC / file).read_text("utf-8").rstrip() for file in (SHELL, f"{name}.html"))
+    return Template(shell).substitute(title=title, main=main, script=f"{name}_page.js").encode()
+
+
+LIST: Final = _page("list", "Experiments")
+NEW: Final = _page("new", "New experiment")
+ONE: Final = _page("one", "Experiment")
 
 
 @router.get("/experiments")
-def list_page() -> FileResponse:
+def list_page() -> HTMLResponse:
     """Return the page of all experiments."""
-    return _page("list.html")
+    return HTMLResponse(LIST, headers=HEADERS)
 
 
 @router.get("/experiments/new")
-def new_page() -> FileResponse:
+def new_page() -> HTMLResponse:
     """Return the form that writes a definition."""
-    return _page("new.html")
+    return HTMLResponse(NEW, headers=HEADERS)
 
 
 @router.get("/experiments/{experiment_id}")
-def experiment_page(experiment_id: str) -> FileResponse:
+def experiment_page(experiment_id: str) -> HTMLResponse:
     """Return the page of one experiment; whether there is such a one, the REST API tells the page."""
-    return _page("one.html")
+    return HTMLResponse(ONE, headers=HEADERS)
 
 
 @router.get("/static/experiments/vocabulary.json")
@@ -71,4 +82,4 @@ def experiments_file(name: str) -> FileResponse:
     """Return one of the pages' files."""
     if name not in FILES:
         raise NotFound("name", "there is no such file")
-    return _page(name)
+    return FileResponse(FILES[name], headers=HEADERS)

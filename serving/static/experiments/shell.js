@@ -12,9 +12,11 @@ let changed = () => {};
 export const whoReads = () => reader;
 export const may = (role) => (RANKS[reader?.role] ?? 0) >= RANKS[role];
 
-// Shows who reads; calls `onChange` whenever that is somebody else.
+// Shows which page this is and who reads; calls `onChange` whenever that is somebody else.
 export async function startShell(onChange = () => {}) {
   changed = onChange;
+  for (const link of document.querySelectorAll("body > header nav a"))
+    if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
   $("sign-in-cancel").addEventListener("click", () => $("sign-in").close());
   $("sign-in-form").addEventListener("submit", (submit) => {
     submit.preventDefault();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ def test_an_empty_list_says_what_to_do(open_page: Pages) -> None:
     expect(page.locator("#list")).to_contain_text("No experiment yet")
     page.get_by_role("link", name="Write the first one").click()
     expect(page).to_have_url(f"{page.url.split('/experiments')[0]}/experiments/new")
+    expect(page.get_by_label("Pages").locator("[aria-current=page]")).to_have_text("New experiment")
 
 
 def test_a_product_manager_drafts_an_experiment(open_page: Pages, api: Api) -> None:
@@ -272,6 +274,18 @@ def test_pages_allow_no_script_but_their_own_and_nothing_from_elsewhere(client: 
         assert "unsafe" not in policy
     assert client.get("/static/experiments/..%2Findex.html").status_code == 404
     assert client.get("/static/experiments/none.js").status_code == 404
+
+
+def test_pages_have_one_shell_with_their_own_title_and_script(client: httpx.Client) -> None:
+    pages = [client.get(path).text for path in ("/experiments", "/experiments/new", "/experiments/any-one")]
+    heads = [re.sub(r"<title>.*</title>", "", page.partition("<main ")[0]) for page in pages]
+    assert heads[0] == heads[1] == heads[2]
+    titles = [re.findall(r"<title>(.*)</title>", page) for page in pages]
+    assert titles == [["Experiments · Marquee"], ["New experiment · Marquee"], ["Experiment · Marquee"]]
+    scripts = [re.findall(r'src="/static/experiments/(.*)"', page) for page in pages]
+    assert scripts == [["list_page.js"], ["new_page.js"], ["one_page.js"]]
+    for part in ("shell.html", "one.html"):
+        assert client.get(f"/static/experiments/{part}").status_code == 404, "a part of a page is none"
 
 
 def test_an_experiment_that_is_not_there_is_said_to_be_so(open_page: Pages) -> None:
