@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from serving.experiments.conflicts import conflicts, layer_of, precedence
 from serving.experiments.draw import Draw
 from serving.experiments.hashing import HASH_RANGE, Hashes
+from serving.experiments.patching import pinned
 from streams.experiments.definition import Experiment, Patch
 
 NOT_IN: Final = -1
@@ -47,7 +48,7 @@ class Allocation:
         """experiments: of any status; only running ones are used. defaults: what variants' patches go on top of."""
         running = sorted((each for each in experiments if each.status == "running"), key=lambda e: e.definition.id)
         self.problems: Mapping[str, str] = _problems(running)
-        sound = [each for each in running if each.definition.id not in self.problems]
+        sound = [pinned(each) for each in running if each.definition.id not in self.problems]
         self.experiments: Mapping[str, Experiment] = {each.definition.id: each for each in sound}
         self.defaults = defaults
         self._nothing = Assignment({}, frozenset(), defaults, "")

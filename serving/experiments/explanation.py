@@ -185,6 +185,15 @@ def many_crossed(crossed: int, members: int) -> str:
     )
 
 
+def model_moved(alias: str) -> str:
+    """Say that the members of an arm were shown what two models made."""
+    arms = "variants that name no model" if alias == "champion" else f"variants whose model is {alias}"
+    return (
+        f"{alias} came to name another model while the experiment ran: members of {arms} saw what both made, so that "
+        "effects are those of neither. Run it anew, or read them as those of a mixture."
+    )
+
+
 def unlike_degraded(control: str, treatment: str, exposures: Sequence[ExposureResult], degraded: str) -> str:
     """Say that one arm's members were shown degraded pages more often than another's."""
     share = {arm.variant: arm.degraded / arm.members if arm.members else 0.0 for arm in exposures}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final, get_args
+
+import msgspec
 
 from serving.pages.page import RowKind
 from serving.pages.params import PageParams
 from streams.errors import FixRequest
-from streams.experiments.definition import Patch
+from streams.experiments.definition import Experiment, Patch, Variant
 
 ROW_KINDS: Final[tuple[str, ...]] = get_args(RowKind)
 MAX_TTL_S: Final = 86_400.0
@@ -114,3 +117,17 @@ def _check_kinds(field: str, kinds: tuple[str, ...]) -> None:
 def _check_number(field: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
         raise FixRequest(field, f"give a number from {low:g} to {high:g}")
+
+
+def pinned(experiment: Experiment) -> Experiment:
+    """Return an experiment whose variants name versions instead of the aliases that it keeps versions of."""
+    variants = tuple(_pinned(variant, experiment.models) for variant in experiment.definition.variants)
+    definition = msgspec.structs.replace(experiment.definition, variants=variants)
+    return msgspec.structs.replace(experiment, definition=definition)
+
+
+def _pinned(variant: Variant, models: Mapping[str, str]) -> Variant:
+    version = models.get(variant.patch.model or "")
+    if version is None:
+        return variant
+    return msgspec.structs.replace(variant, patch=msgspec.structs.replace(variant.patch, model=version))

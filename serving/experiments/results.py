@@ -41,11 +41,13 @@ def report_of(
     *,
     data_ms: int | None = None,
     takes_look: bool = False,
+    moved: Sequence[str] = (),
 ) -> Report:
     """Return the results of an experiment.
 
     last: the newest stored look. data_ms: of the newest data in the aggregates. takes_look: whether a planned look that
     is due is taken now; only who stores it may say so. Otherwise effects are those of the last planned look.
+    moved: aliases of models that did not name the same one all the time (see `pinning`).
     """
     looking = Looking.of(experiment, Arms(experiment.definition, aggregates), last, now_ms, takes_look)
     srm, metrics = _srm(looking), metric_results(looking)
@@ -67,7 +69,7 @@ def report_of(
         started_at_ms=experiment.started_at_ms,
         stopped_at_ms=experiment.stopped_at_ms,
         data_ms=data_ms,
-        warnings=tuple(_warnings(looking)),
+        warnings=(*map(explanation.model_moved, moved), *_warnings(looking)),
     )
 
 

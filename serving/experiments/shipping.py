@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from serving.experiments.audit import newest_entry
 from serving.experiments.lifecycle import Ship, to_override
 from serving.experiments.patching import combine
+from serving.experiments.pinning import aliased_at, resolve_models
 from serving.experiments.refusals import Conflict
 from serving.models.aliases import move_alias
-from serving.models.registry import CHAMPION, alias_changes, model_aliases, model_versions
+from serving.models.registry import CHAMPION
 from streams.errors import Corrupt
 from streams.experiments.definition import Experiment, Patch
 from streams.experiments.table import decode_patch
@@ -33,25 +34,15 @@ class Shipped(msgspec.Struct, frozen=True):
     champion_after: str | None = None
 
 
-def resolve_models(connection: sa.Connection, names: list[str]) -> dict[str, str]:
-    """Return the registered version of each name that is an alias or a version; others are left out."""
-    if not names:
-        return {}
-    aliases = sa.select(model_aliases.c.alias, model_aliases.c.version).where(model_aliases.c.alias.in_(names))
-    versions = sa.select(model_versions.c.version).where(model_versions.c.version.in_(names))
-    found = {version: version for version in connection.scalars(versions)}
-    return found | {row.alias: row.version for row in connection.execute(aliases)}
-
-
 def tested_model(connection: sa.Connection, experiment: Experiment, variant: str) -> str | None:
-    """Return the version of a variant's model: of an alias, what it named when the experiment was stopped, for that is
-    what members saw. None where the patch has no model, or the model is not registered (any more)."""
-    models = [arm.patch.model for arm in experiment.definition.variants if arm.key == variant and arm.patch.model]
-    now = resolve_models(connection, models).get(models[0]) if models else None
-    if now is None or now == models[0]:
-        return now
-    then = aliased_at(connection, models[0], experiment.stopped_at_ms or 0)
-    return now if then is None else resolve_models(connection, [then]).get(then)
+    """Return the version of a variant's model: the one that the experiment kept at its start or, where it kept none,
+    what the alias named when it was stopped. None where the patch has no model, or the model is not registered (any
+    more)."""
+    named = next((arm.patch.model for arm in experiment.definition.variants if arm.key == variant), None)
+    if named is None:
+        return None
+    kept = experiment.models.get(named) or aliased_at(connection, named, experiment.stopped_at_ms or 0) or named
+    return resolve_models(connection, [kept]).get(kept)
 
 
 def ship(connection: sa.Connection, experiment: Experiment, action: Ship, now_ms: int) -> Shipped:
@@ -87,13 +78,6 @@ def _check_champion(connection: sa.Connection, champion: str, started_ms: int) -
     if champion != before:
         was = f"{before[:12]} was champion" if before else "there was no champion"
         raise to_override("champion", f"model {champion[:12]} was promoted since the experiment started, when {was}")
-
-
-def aliased_at(connection: sa.Connection, alias: str, at_ms: int) -> str | None:
-    """Return the version that an alias named at a time, None before it was first set."""
-    change = alias_changes.c
-    before = sa.and_(change.alias == alias, change.set_at_ms <= at_ms)
-    return connection.scalar(sa.select(change.version).where(before).order_by(change.id.desc()).limit(1))
 
 
 def undo(connection: sa.Connection, experiment: Experiment, reason: str, now_ms: int) -> Shipped:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from serving.experiments.decision import Decision, decide
 from serving.experiments.looks import MINUTE_MS, Look, last_look, look_of, store_look
+from serving.experiments.pinning import moved_while_running
 from serving.experiments.report import Report
 from serving.experiments.results import report_of
 from streams.experiments.aggregates import Aggregate, encode_sums
@@ -50,7 +51,8 @@ class Standings:
         name = experiment.definition.id
         last = last_look(self._engine, name)
         aggregates, data_ms = self._read(self._engine, name, not takes_look)
-        report = report_of(experiment, aggregates, last, now_ms, data_ms=data_ms, takes_look=takes_look)
+        moved = moved_while_running(self._engine, experiment, now_ms)
+        report = report_of(experiment, aggregates, last, now_ms, data_ms=data_ms, takes_look=takes_look, moved=moved)
         decision = decide(report, experiment.definition, now_ms)
         return Standing(report, decision, look_of(report, decision.verdict, mark_of(aggregates)), last)
 

@@ -12,9 +12,10 @@ import sqlalchemy as sa
 
 from serving.experiments.audit import write_entry
 from serving.experiments.lifecycle import Action, Edit, Ramp, Ship, Start, Undo, transition
+from serving.experiments.pinning import resolve_models, with_models
 from serving.experiments.refusals import Conflict, UnknownExperiment
 from serving.experiments.roles import Actor
-from serving.experiments.shipping import Shipped, resolve_models, ship, tested_model, undo
+from serving.experiments.shipping import Shipped, ship, tested_model, undo
 from serving.experiments.validation import check_definition, models_named
 from serving.models.aliases import LOCK as REGISTRY_LOCK
 from streams.experiments.definition import Definition, Experiment, Status
@@ -99,6 +100,8 @@ class ExperimentStore:
                 _check(connection, after.definition)
             elif isinstance(action, Edit):
                 check_definition(after.definition)  # its models are in service, or were: no matter of words
+            if isinstance(action, Start):
+                after = with_models(connection, after)
             detail = _detail(action, before, after)
             if isinstance(action, Ship):
                 detail["changed"] = _kept(ship(connection, before, action, now_ms))
@@ -159,6 +162,8 @@ def _detail(action: Action, before: Experiment, after: Experiment) -> dict[str, 
     detail: dict[str, Any] = msgspec.to_builtins(action)
     if after.traffic != before.traffic:
         detail["traffic"] = {"before": before.traffic, "after": after.traffic}
+    if after.models != before.models:
+        detail["models"] = after.models
     if isinstance(action, Edit):
         fields = Definition.__struct_fields__
         old, new = before.definition, after.definition

@@ -38,6 +38,7 @@ def experiment_table(experiment: dict[str, Any]) -> Table:
         ("status", _status(experiment)),
         ("members", _members(experiment)),
         *((f"variant {v['key']}", _variant(v, experiment["shipped"])) for v in definition["variants"]),
+        *((f"model {alias}", f"{version[:12]}, as at the start") for alias, version in experiment["models"].items()),
         ("primary metric", f"{definition['primary']}, worth finding: {definition['mde']:+.2%}"),
         ("secondary", ", ".join(definition["secondary"])),
         ("guardrails", ", ".join(f"{g['metric']} (harm to {g['max_harm']:.1%})" for g in definition["guardrails"])),
@@ -112,7 +113,8 @@ def _why(entry: dict[str, Any]) -> str:
     """Return the words of an entry: the reason that was given, or what was changed."""
     detail = entry["detail"]
     if reason := detail.get("reason") or "; ".join(detail.get("reasons", ())):
-        return f"{detail['variant']}: {reason}" if "variant" in detail else str(reason)
+        overridden = "".join(f" (overrides: {what})" for what in detail.get("override", ()))
+        return f"{detail['variant']}{overridden}: {reason}" if "variant" in detail else str(reason)
     if traffic := detail.get("traffic"):
         return f"traffic {_share(traffic['before'])} to {_share(traffic['after'])}"
     return f"changed {', '.join(detail['changed'])}" if entry["action"] == "edit" else ""

@@ -129,7 +129,8 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
 
 class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
     """A definition and what has become of it. revision: raised by each change. salt: of the variants' hash, drawn at
-    the first start and never changed. spans: the members of the layer who take part by now; growing only adds to them.
+    the first start and never changed. models: the versions that the variants' aliases named at the start, which they
+    mean as long as it runs. spans: the members of the layer who take part by now; growing only adds to them.
     Times are Unix ms, None before. verdict and reasons: of the decision; best: the treatment that the rules would ship
     then, None for none. shipped: the variant that was promoted."""
 
@@ -137,6 +138,7 @@ class Experiment(msgspec.Struct, frozen=True, omit_defaults=True):
     status: Status = "draft"
     revision: int = 1
     salt: str = ""
+    models: dict[str, str] = {}
     spans: tuple[Span, ...] = ()
     traffic: float = 0.0
     created_at_ms: int = 0

@@ -55,7 +55,7 @@ export function patchLines({ model, rows, row_weights: weights, page_ttl_s: ttl,
   ].filter(Boolean);
 }
 
-export function definitionSection({ definition }) {
+export function definitionSection({ definition, models }) {
   const { plan } = definition;
   const arm = (variant, index) => {
     const lines = patchLines(variant.patch);
@@ -98,6 +98,16 @@ export function definitionSection({ definition }) {
             .join("; ")
         : "all",
     ],
+    ...(Object.keys(models).length
+      ? [
+          [
+            "Models",
+            `${Object.entries(models)
+              .map(([alias, version]) => `${alias} is ${version.slice(0, 12)}`)
+              .join(", ")}: as at the start, wherever the alias moves`,
+          ],
+        ]
+      : []),
     ["Layer", definition.layer || "its own"],
     [
       "Traffic",

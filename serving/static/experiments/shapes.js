@@ -33,6 +33,7 @@ export function experimentOf(body) {
     reasons: [],
     verdict: null,
     best: null,
+    models: {},
     shipped: null,
     started_at_ms: null,
     stopped_at_ms: null,

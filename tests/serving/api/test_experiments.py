@@ -167,6 +167,7 @@ def test_what_its_status_does_not_allow_is_a_conflict(api: Api) -> None:
     api.ok("POST", "", definition("early"))
     for action, body in (("stop", {"reason": "r"}), ("ramp", {"traffic": 1}), ("undo", {"reason": "r"})):
         assert "draft" in api.refused(409, "POST", f"/early/{action}", body)["fix"]
+    assert api.refused(422, "POST", "/early/stop")["field"] == "reason"
     api.refused(404, "POST", "/nobody/start")
     api.refused(422, "POST", "/early/start", {"now": True})
 
@@ -296,6 +297,7 @@ for line in sys.stdin.read().splitlines():
     ]
     shown = "\n".join(run("show|from-a-file", "list|--status|archived", "audit|from-a-file"))
     assert all(word in shown for word in ("played_within_a_day", "page-layout", "decide", "oops"))
+    assert "short (overrides: variant) (overrides: champion): go" in shown
     edits = [line.split()[-1] for line in run(f"audit|{long_trail}") if " edit " in line]
     assert edits == [str(number) for number in range(1_100)], "a trail is shown whole, however many answers that takes"
     refused = run(

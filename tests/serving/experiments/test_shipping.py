@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -13,11 +14,11 @@ from serving.experiments.refusals import Conflict, Invalid
 from serving.experiments.roles import Actor
 from serving.experiments.store import ExperimentStore
 from serving.models.aliases import set_alias
-from serving.models.registry import CHAMPION, aliased_version
+from serving.models.registry import CHAMPION, aliased_version, model_versions
 from streams.errors import Corrupt
 from streams.experiments.definition import Experiment, Patch
 from streams.experiments.table import read_defaults
-from streams.experiments.tables import defaults_table
+from streams.experiments.tables import defaults_table, experiments_table
 from tests.serving import tiny_model
 from tests.serving.experiments.definitions import definition
 from training_bridge.registry import alias_history
@@ -161,6 +162,20 @@ def test_a_champion_that_came_and_went_stands_against_nothing(store: ExperimentS
     assert aliased_version(engine, CHAMPION) == NEW
 
 
+def test_of_an_experiment_that_kept_no_versions_the_one_named_at_its_stop_is_shipped(
+    store: ExperimentStore, engine: sa.Engine
+) -> None:
+    """One that was started before versions were kept."""
+    decided(store, "a", Patch(model="candidate"))
+    value = msgspec.json.encode(msgspec.structs.replace(store.read("a"), models={})).decode()
+    with engine.begin() as connection:
+        connection.execute(sa.update(experiments_table).values(value=value))
+    tiny_model.register(engine, "2" * 64)
+    set_alias(engine, "candidate", "2" * 64, "trained anew", NOW_MS + 1)
+    act(store, "a", Ship("v1", "it ranks better"))
+    assert aliased_version(engine, CHAMPION) == NEW
+
+
 def test_what_was_promoted_since_is_not_undone_with_it(store: ExperimentStore, engine: sa.Engine) -> None:
     decided(store, "a", Patch(model=NEW, page_ttl_s=60.0))
     act(store, "a", Ship("v1", "go"))
@@ -197,6 +212,7 @@ def test_a_model_that_is_gone_is_not_shipped_and_nothing_changes(store: Experime
     decided(store, "a", Patch(model="candidate", page_ttl_s=60.0))
     with engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM model_aliases WHERE alias = 'candidate'")
+        connection.execute(sa.delete(model_versions).where(model_versions.c.version == NEW))
     with pytest.raises(Conflict, match="candidate is not registered"):
         act(store, "a", Ship("v1", "go"))
     assert read_defaults(engine) == Patch()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 from playwright.sync_api import expect
 
+from serving.models.aliases import set_alias
 from streams.experiments.definition import Definition, Guardrail, Patch, Plan, Variant
 from streams.experiments.metric import Measure, Metric
 from streams.settings import Settings
 from streams.stores.sql import open_sql
+from tests.serving import tiny_model
 from tests.serving.api.experiment_pages.opened import Api, Pages
 from tests.serving.api.experiment_pages.past import Crowd, lived_through
 from tests.serving.platform import now_ms
@@ -159,6 +162,18 @@ def test_another_variant_than_the_best_is_shipped_only_after_a_second_question(
     expect(page.locator("#audit")).to_contain_text("override: variant")
     expect(page.locator("#audit")).to_contain_text("longer costs twice as much")
     api.act("two-good", "undo", reason="only tested")
+
+
+def test_the_model_that_an_alias_named_at_the_start_is_shown(open_page: Pages, api: Api, past: sa.Engine) -> None:
+    tiny_model.register(past, "1" * 64)
+    set_alias(past, "candidate", "1" * 64, "trained", now_ms())
+    arms = (Variant("control", 0.5), Variant("new", 0.5, Patch(model="candidate")))
+    api.draft("models", variants=msgspec.to_builtins(arms), traffic=0.001)
+    page = open_page("/experiments/models")
+    expect(page.locator("#definition")).not_to_contain_text("as at the start")
+    api.act("models", "start")
+    api.act("models", "stop", reason="only tested")
+    expect(page.locator("#definition")).to_contain_text("candidate is 111111111111: as at the start")
 
 
 def test_who_may_not_ship_is_not_offered_it(open_page: Pages, api: Api) -> None:
