@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -48,6 +49,9 @@ MAX_BODY_BYTES: Final = 256 << 10
 MAX_ID: Final = 64
 _REVISION: Final = re.compile(r'(?:W/)?"?([0-9]{1,9})"?')
 _chance: Final = random.SystemRandom()
+
+AskedT = TypeVar("AskedT", bound=msgspec.Struct)
+RouteT = TypeVar("RouteT", bound=Callable[..., Response])
 
 CONFLICT: Final[dict[int | str, dict[str, object]]] = {
     409: {"description": "It is not as it was read, or not ready for this", "content": {"application/problem+json": {}}}
@@ -144,6 +148,10 @@ class _Change:
         self.store = store
         self._services = services
 
+    def asked(self, type_: type[AskedT]) -> AskedT:
+        """Return the body. One that is empty leaves all to defaults, where there are such."""
+        return decode_json(self.body or b"{}", type_)
+
     def take(self, action: Action, actor: Actor, revision: int | None = None) -> Response:
         """Take the action and answer with the experiment after it. revision: of the body, where no header has one.
 
@@ -155,6 +163,19 @@ class _Change:
 
 
 Change = Annotated[_Change, Depends()]
+
+
+def _action(
+    name: str, summary: str, body: type[msgspec.Struct], *, required: bool = True
+) -> Callable[[RouteT], RouteT]:
+    """Route an action on an experiment. required: whether it wants a body."""
+    return router.post(
+        f"/v1/experiments/{{experiment_id}}/{name}",
+        summary=summary,
+        openapi_extra=json_body(body, required=required),
+        responses=CHANGES,
+        response_class=Response,
+    )
 
 
 @router.post(
@@ -230,104 +251,60 @@ def edit(change: Change, actor: Editor) -> Response:
     return change.take(Edit(decode_json(change.body, Definition)), actor)
 
 
-@router.post(
-    "/v1/experiments/{experiment_id}/start",
-    summary="Start an experiment",
-    openapi_extra=json_body(Started, required=False),
-    responses=CHANGES,
-    response_class=Response,
-)
+@_action("start", "Start an experiment", Started, required=False)
 def start(change: Change, actor: Editor) -> Response:
     """Let members take part, of the ramp's first step if it has one. What was fixed cannot be edited from now on."""
-    asked = decode_json(change.body or b"{}", Started)
+    asked = change.asked(Started)
     return change.take(Start(), actor, asked.revision)
 
 
-@router.post(
-    "/v1/experiments/{experiment_id}/ramp",
-    summary="Let more members take part",
-    openapi_extra=json_body(Ramped),
-    responses=CHANGES,
-    response_class=Response,
-)
+@_action("ramp", "Let more members take part", Ramped)
 def ramp(change: Change, actor: Editor) -> Response:
     """Raise the share of members who take part; nobody changes their variant."""
-    asked = decode_json(change.body, Ramped)
+    asked = change.asked(Ramped)
     return change.take(Ramp(asked.traffic), actor, asked.revision)
 
 
-@router.post(
-    "/v1/experiments/{experiment_id}/stop",
-    summary="Stop an experiment",
-    openapi_extra=json_body(Reasoned),
-    responses=CHANGES,
-    response_class=Response,
-)
+@_action("stop", "Stop an experiment", Reasoned)
 def stop(change: Change, actor: Editor) -> Response:
     """Let nobody take part any more. It cannot be started again."""
-    asked = decode_json(change.body, Reasoned)
+    asked = change.asked(Reasoned)
     return change.take(Stop(asked.reason), actor, asked.revision)
 
 
-@router.post(
-    "/v1/experiments/{experiment_id}/decide",
-    summary="Decide an experiment",
-    openapi_extra=json_body(Decided, required=False),
-    responses=CHANGES,
-    response_class=Response,
-)
+@_action("decide", "Decide an experiment", Decided, required=False)
 def decide(change: Change, services: ServicesDep, actor: Approver) -> Response:
     """Say what a stopped experiment's results mean: what the rules say or, with a reason, otherwise."""
-    asked = decode_json(change.body or b"{}", Decided)
+    asked = change.asked(Decided)
     experiment = change.store.read(change.id)
     check_allowed(experiment, Decide)  # what is refused takes no planned look
     standing = Standings(services.sql).take_look(experiment, services.clock_ms())
     return change.take(decided(standing.decision, asked.verdict, asked.reason), actor, asked.revision)
 
 
-@router.post(
-    "/v1/experiments/{experiment_id}/ship",
-    summary="Ship a variant",
-    openapi_extra=json_body(Shipping),
-    responses=CHANGES,
-    response_class=Response,
-)
+@_action("ship", "Ship a variant", Shipping)
 def ship(change: Change, actor: Approver) -> Response:
     """Make a variant's patch what pages do by default, and its model the champion. It can be undone.
 
     Refused, unless overridden, for another variant than the rules found best, and where another model was promoted
     since the experiment started."""
-    asked = decode_json(change.body, Shipping)
+    asked = change.asked(Shipping)
     variant = asked.variant or _best_treatment(change.store.read(change.id))
-    action = Ship(variant, asked.reason, asked.override)
-    return change.take(action, actor, asked.revision)
+    return change.take(Ship(variant, asked.reason, asked.override), actor, asked.revision)
 
 
-@router.post(
-    "/v1/experiments/{experiment_id}/undo",
-    summary="Undo shipping",
-    openapi_extra=json_body(Reasoned),
-    responses=CHANGES,
-    response_class=Response,
-)
+@_action("undo", "Undo shipping", Reasoned)
 def undo(change: Change, actor: Approver) -> Response:
     """Make the defaults and the champion what they were before; refused once something else was shipped on top."""
-    asked = decode_json(change.body, Reasoned)
+    asked = change.asked(Reasoned)
     return change.take(Undo(asked.reason), actor, asked.revision)
 
 
-@router.post(
-    "/v1/experiments/{experiment_id}/archive",
-    summary="Put an experiment away",
-    openapi_extra=json_body(Reasoned),
-    responses=CHANGES,
-    response_class=Response,
-)
+@_action("archive", "Put an experiment away", Reasoned)
 def archive(change: Change, actor: Editor) -> Response:
     """Put away what is not shipped. Nothing is lost, and nothing can be done with it any more."""
-    asked = decode_json(change.body, Reasoned)
-    action = Archive(asked.reason)
-    return change.take(action, actor, asked.revision)
+    asked = change.asked(Reasoned)
+    return change.take(Archive(asked.reason), actor, asked.revision)
 
 
 @router.get(
