@@ -67,7 +67,8 @@ def test_no_input_makes_a_route_answer_with_a_server_error(
     def try_it(case: schemathesis.Case) -> None:
         response = case.call(headers={"authorization": f"Bearer {approver}"})
         case.validate_response(response, checks=(not_a_server_error,))
-        if response.status_code >= 400 and path.startswith("/ofrep/"):
+        arrived = response.request.path_url or ""  # without dot segments: a flag called `..` leaves the route
+        if response.status_code >= 400 and arrived.startswith("/ofrep/v1/evaluate/flags"):
             assert response.json()["errorCode"]
         elif response.status_code >= 400:
             assert response.headers["content-type"][0].startswith("application/problem+json")
