@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from serving.models import registry
+from serving.models.aliases import set_alias
 from serving.models.manifest import Manifest, encode_manifest
 from streams.catalogue import Title
 from streams.stores.blobs import BlobStore
@@ -98,10 +99,7 @@ def register(engine: sa.Engine, version: str, at_ms: int = NOW_MS) -> None:
 
 def point_alias(engine: sa.Engine, alias: str, version: str, at_ms: int = NOW_MS) -> None:
     """Make an alias name a registered version."""
-    table = registry.model_aliases
-    with writing(engine) as connection:
-        connection.execute(sa.delete(table).where(table.c.alias == alias))
-        connection.execute(sa.insert(table).values(alias=alias, version=version, set_at_ms=at_ms, reason="test"))
+    set_alias(engine, alias, version, "test", at_ms)
 
 
 def title_embeddings(titles: Sequence[Title], genres: Sequence[str], seed: int) -> NDArray[np.float32]:
