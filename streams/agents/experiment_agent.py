@@ -23,6 +23,7 @@ from streams.agents.experiment_settling import MEMBERS_AT_ONCE, Settling
 from streams.agents.feature_agent import GROUP as FEATURES
 from streams.agents.folded_marks import FoldedMarks, offset_after
 from streams.agents.folding_agent import DeadLetterSink
+from streams.agents.lost_log import Known, begin_above
 from streams.agents.protocol import NotYet
 from streams.errors import Corrupt, TryAgain, Undeliverable
 from streams.event_log.epochs import GrowingLog
@@ -117,10 +118,14 @@ class ExperimentAgent:
         self._waits_for: dict[TopicPartition, _Wait] = {}
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Take over partitions, each from where the database says that it is counted."""
+        """Take over partitions, each from where the database says that it is counted. A log that was lost since, and is
+        behind the epochs that were counted, has its epoch raised first: what it holds would be taken for counted."""
+        positions = {place: self._store.position(place) for place in partitions}
+        for topic in sorted({place.topic for place in positions}):
+            counted = (unpack_position(position)[0] for place, position in positions.items() if place.topic == topic)
+            begin_above(self._log, topic, [Known(epoch, "") for epoch in counted])
         begins: dict[TopicPartition, int] = {}
-        for place in partitions:
-            position = self._store.position(place)
+        for place, position in positions.items():
             self._held[place] = _Held(position, position, position)
             begins[place] = offset_after(position, self._log.epochs(place.topic), place.partition)
         return begins

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streams.agents.experiment_agent import GROUP, ExperimentAgent
 from streams.agents.protocol import NotYet
 from streams.errors import Fenced, TryAgain
+from streams.event_log.epochs import first_epoch
 from streams.event_log.protocol import Batch, Record
 from streams.experiments.aggregates import Cell, Sums
 from streams.experiments.definition import Status
@@ -197,6 +198,27 @@ def test_of_a_log_that_was_lost_nothing_is_committed_before_it_is_counted(world:
     assert agent.flush(10_000) == {}
     agent.process(world.exposure_batch(0, 1)._replace(epoch=EPOCH + 1))
     assert agent.flush(20_000) == {SEEN: 1}
+
+
+class LogMadeAnew(LogOf):
+    """A log that counts its epochs from the first again, until it is told of what was before."""
+
+    def raise_epoch(self, topic: str, above: int) -> None:
+        self._epochs = first_epoch(above + 1, 1)
+
+
+def test_a_log_that_counts_its_epochs_anew_is_told_of_what_was_counted_of_the_lost_one(world: World) -> None:
+    put(world.engine, an_experiment())
+    world.log = LogOf(world.events, epoch=EPOCH + 1)
+    before = world.agent()
+    exposed = world.exposed(an_exposure("m", "control", START_MS), an_exposure("n", "control", START_MS))
+    before.process(exposed._replace(epoch=EPOCH + 1))
+    new = LogMadeAnew(world.events)
+    agent = ExperimentAgent(world.engine, world.durable, new, world.letters)
+    assert agent.assigned([EVENTS, SEEN])[SEEN] == 0
+    world.exposures.append(an_exposure("o", "control", START_MS))
+    agent.process(world.exposure_batch(2)._replace(epoch=new.epochs(EXPOSURES)[-1].epoch))
+    assert world.counted() == world.recomputed(an_experiment())
 
 
 @pytest.mark.parametrize("table", [experiments_table, members_table, aggregates_table])
