@@ -163,7 +163,7 @@ def show_revision() -> None:
     """Show the revision that the SQL database is at, and the one that this version needs."""
     from streams.stores.sql_schema import HEAD, schema_version
 
-    with _sql() as engine:
+    with open_database() as engine:
         found = schema_version(engine)
         where = engine.url.render_as_string()
     state = "up to date" if found == HEAD else f"this version needs {HEAD}: `marquee db upgrade`"
@@ -177,7 +177,7 @@ def upgrade_tables() -> None:
     """Bring the SQL database's tables up to date. Every process does so at its first use, if its role may."""
     from streams.stores.sql_schema import HEAD, migrate, schema_version
 
-    with _sql() as engine:
+    with open_database() as engine:
         before = schema_version(engine)
         migrate(engine)
     done = "was up to date" if before == HEAD else f"upgraded from {before or 'none'}"
@@ -185,7 +185,8 @@ def upgrade_tables() -> None:
 
 
 @contextlib.contextmanager
-def _sql() -> Iterator[sa.Engine]:
+def open_database() -> Iterator[sa.Engine]:
+    """Open the SQL database that the settings name, for one command. Raises FixRequest for settings that cannot be."""
     from streams.settings import load_settings
     from streams.stores.sql import open_sql
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    import sqlalchemy as sa
+from streams.cli import open_database
 
 keys_app = typer.Typer(name="keys", no_args_is_help=True, help="Keys of the API: create, list, revoke.")
 
@@ -24,7 +21,7 @@ def create(
     from serving.experiments.roles import add_key, new_key
 
     key = new_key()
-    with _sql() as engine:
+    with open_database() as engine:
         add_key(engine, key, name, role, _now_ms())
     typer.echo(f"{role} key of {name}; it is not shown again:", err=True)
     typer.echo(key)
@@ -39,7 +36,7 @@ def list_all() -> None:
 
     from serving.experiments.roles import list_keys
 
-    with _sql() as engine:
+    with open_database() as engine:
         keys = list_keys(engine)
     if not keys:
         typer.echo("no keys; `marquee keys create` makes one")
@@ -56,21 +53,9 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name or id.", sho
     """Let a key in no more, from the next request on."""
     from serving.experiments.roles import revoke_key
 
-    with _sql() as engine:
+    with open_database() as engine:
         key = revoke_key(engine, name, _now_ms())
     typer.echo(f"{key.role} key of {key.name} is revoked")
-
-
-@contextlib.contextmanager
-def _sql() -> Iterator[sa.Engine]:
-    from streams.settings import load_settings
-    from streams.stores.sql import open_sql
-
-    engine = open_sql(load_settings())
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _now_ms() -> int:
