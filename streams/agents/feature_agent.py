@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, NamedTuple
 
 from streams import metrics
@@ -22,7 +22,7 @@ from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
 from streams.agents.generation import Generation, OnlyGeneration
-from streams.agents.held_states import Changes, HeldStates, publish
+from streams.agents.held_states import Changes, HeldStates, drop_deleted, load, publish
 from streams.agents.rebuilding import rebuild_from
 from streams.agents.refilling import FEATURE_KINDS, HotStoreWatch
 from streams.agents.state_stores import StateStores
@@ -55,6 +55,25 @@ class Placed(NamedTuple):
     event: Event
     genres: tuple[str, ...]
     position: int
+
+
+@dataclass
+class _Read:
+    """What was read of a batch: what may be folded and what not, and, by position, what belongs to other partitions."""
+
+    admitted: list[Placed] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    misplaced: dict[int, Message] = field(default_factory=dict)
+
+    @cached_property
+    def members(self) -> set[str]:
+        """The members whose states it needs."""
+        return {placed.event.member_id for placed in self.admitted}
+
+    @cached_property
+    def titles(self) -> set[str]:
+        """The titles whose states it needs."""
+        return {placed.event.item_id for placed in self.admitted} - {""}
 
 
 @dataclass(kw_only=True)
@@ -116,7 +135,7 @@ class _Snapshot:
         self.durable.put_profiles([part.profiles[member_id] for member_id in {row.member_id: None for row in rows}])
 
 
-class FeatureAgent(FoldingAgent[_Held]):
+class FeatureAgent(FoldingAgent[_Held, _Read]):
     """An Agent over `member-events`.
 
     catalogue_source: returns the newest catalogue; asked again when a title is not in the one at hand. log: the one
@@ -160,13 +179,41 @@ class FeatureAgent(FoldingAgent[_Held]):
         titles = HeldStates(TITLE, partial(title_key, partition=place.partition), self._bounds[1])
         return _Held(members=members, titles=titles, fold=PartitionStates(members.states, titles.states))
 
-    def _take_in(self, held: _Held, batch: Batch) -> list[Rejected]:
-        admitted, rejected, misplaced = self._admit(batch)
-        if misplaced:
-            self._forward(held, batch, misplaced)
-        self._load(held, admitted)
-        self._fold(held, admitted)
-        return rejected
+    def _read(self, batch: Batch) -> _Read:
+        read = _Read()
+        count = partitions_in(self._boundaries.epochs(batch), batch.epoch)
+        for record in batch.records:
+            position = pack_position(batch.epoch, record.offset)
+            try:
+                event, genres = self._admit_record(record)
+            except Undeliverable as error:
+                read.rejected.append(Rejected(record, error.reason, error.detail))
+            else:
+                key = member_key(event.member_id)
+                if count is None or partition_for(key, count) == batch.partition:
+                    read.admitted.append(Placed(event, genres, position))
+                else:
+                    read.misplaced[position] = Message(key, record.value)
+        return read
+
+    def _load(self, some: Sequence[tuple[_Held, _Read]]) -> None:
+        members = [(held.members, read.members) for held, read in some]
+        profiles = {held.members: held.profiles for held, _ in some}
+        for holder, forgotten in drop_deleted(members, self._stores):
+            profiles[holder].pop(forgotten, None)
+        load(members, self._stores)
+        load([(held.titles, read.titles) for held, read in some], self._stores)
+
+    def _take_in(self, held: _Held, batch: Batch, read: _Read) -> list[Rejected]:
+        if read.misplaced:
+            self._forward(held, batch, read.misplaced)
+        load([(held.members, read.members)], self._stores)
+        load([(held.titles, read.titles)], self._stores)
+        behind = _titles_behind(held.fold, read.admitted)
+        if behind:
+            held.titles.catch_up(behind, self._stores)
+        self._fold(held, read)
+        return read.rejected
 
     def _publish(self, holders: Sequence[_Held]) -> None:
         publish([held.titles for held in holders], self._stores, may_be_deleted=False)
@@ -180,26 +227,6 @@ class FeatureAgent(FoldingAgent[_Held]):
             self._catalogue_read_ms = self._clock_ms()
             self._catalogue = self._catalogue_source()
         return self._catalogue
-
-    def _admit(self, batch: Batch) -> tuple[list[Placed], list[Rejected], dict[int, Message]]:
-        """Return what of a batch may be folded, what may not, and, by position, what belongs to other partitions."""
-        admitted: list[Placed] = []
-        rejected: list[Rejected] = []
-        misplaced: dict[int, Message] = {}
-        count = partitions_in(self._boundaries.epochs(batch), batch.epoch)
-        for record in batch.records:
-            position = pack_position(batch.epoch, record.offset)
-            try:
-                event, genres = self._admit_record(record)
-            except Undeliverable as error:
-                rejected.append(Rejected(record, error.reason, error.detail))
-            else:
-                key = member_key(event.member_id)
-                if count is None or partition_for(key, count) == batch.partition:
-                    admitted.append(Placed(event, genres, position))
-                else:
-                    misplaced[position] = Message(key, record.value)
-        return admitted, rejected, misplaced
 
     def _forward(self, held: _Held, batch: Batch, misplaced: Mapping[int, Message]) -> None:
         """Append records anew that a producer with another partitioner, or with an old partition count, put into a
@@ -222,25 +249,13 @@ class FeatureAgent(FoldingAgent[_Held]):
         self._catalogue = None
         return admit_event(record, self._newest_catalogue())
 
-    def _load(self, held: _Held, admitted: Sequence[Placed]) -> None:
-        """Load the states that a batch needs."""
-        members = {placed.event.member_id for placed in admitted}
-        titles = {placed.event.item_id for placed in admitted} - {""}
-        for forgotten in held.members.drop_deleted(members, self._stores):
-            held.profiles.pop(forgotten, None)
-        held.members.load(members, self._stores)
-        held.titles.load(titles, self._stores)
-        behind = _titles_behind(held.fold, admitted)
-        if behind:
-            held.titles.catch_up(behind, self._stores)
-
-    def _fold(self, held: _Held, admitted: Sequence[Placed]) -> None:
+    def _fold(self, held: _Held, read: _Read) -> None:
         """Fold a batch whose states are loaded."""
-        if not admitted:
+        if not read.admitted:
             return
         fold_event = held.fold.fold_event
         rows = held.rows
-        for event, genres, position in admitted:
+        for event, genres, position in read.admitted:
             if fold_event(event, genres, position):
                 rows[position] = HistoryRow(
                     event.member_id,
@@ -252,9 +267,9 @@ class FeatureAgent(FoldingAgent[_Held]):
                     event.page_id,
                 )
                 _note_profile(held.profiles, event)
-        first = admitted[0].position
-        held.members.touched({placed.event.member_id for placed in admitted}, first)
-        held.titles.touched({placed.event.item_id for placed in admitted} - {""}, first)
+        first = read.admitted[0].position
+        held.members.touched(read.members, first)
+        held.titles.touched(read.titles, first)
 
 
 def _part(held: _Held) -> _Part:

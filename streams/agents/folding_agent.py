@@ -38,6 +38,10 @@ PUBLISHED_BEHIND_MS: Final = 500
 """One that is behind, and writes beside its fold, still publishes so often: pages wait no longer than that, beside what
 it is behind, and a state that changes a hundred times meanwhile is sent once."""
 
+REST_MS: Final = 1_000
+"""Between two writes beside the fold, or as long as the last one took, if that is longer: no page waits for them, and
+the durable store wants the processors that pages are waiting for; a title that changes ten times is written once."""
+
 UNWRITTEN_RECORDS: Final = 20_000
 """No more records than these (a batch over them while stores are away) wait to be written. After a crash so many fold
 again in a quarter of a second; and a title that changes ten times meanwhile is written once."""
@@ -65,9 +69,10 @@ class Held:
 
 
 HeldT = TypeVar("HeldT", bound=Held)
+ReadT = TypeVar("ReadT")
 
 
-class FoldingAgent(ABC, Generic[HeldT]):
+class FoldingAgent(ABC, Generic[HeldT, ReadT]):
     """An Agent that folds in memory; a subclass says what is held of a partition, how a batch is folded into it, and in
     which order states are written.
 
@@ -97,12 +102,16 @@ class FoldingAgent(ABC, Generic[HeldT]):
         self._boundaries = boundaries
         self._dead_letters = dead_letters
         self._partitions: dict[TopicPartition, HeldT] = {}
+        self._prepared: list[tuple[Batch, ReadT]] = []
+        """Batches of this turn, with what was read of them, whose states were loaded."""
         self._next: dict[TopicPartition, int] = {}
         """The offset that is to come next, of each partition that was taken over."""
         self._since_flush = 0
         self._unwritten = 0
         self._newest_ms = 0
         self._published_ms = 0
+        self._began_ms = 0
+        self._rests_until_ms = 0
 
     def assigned(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Take over partitions, each from where the durable store ends: what it lacks is folded (again)."""
@@ -125,9 +134,22 @@ class FoldingAgent(ABC, Generic[HeldT]):
         for place in places:
             self._partitions.pop(place, None)
             self._next.pop(place, None)
+        self._prepared.clear()
         if not self._partitions:
             self._writing = None
             self._unwritten = 0
+
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Load what the batches of a turn need, in one go for all of their partitions: a far store is asked once, not
+        once for each. Each is still to be processed."""
+        self._prepared.clear()
+        some = [
+            (held, batch, self._read(batch))
+            for batch in batches
+            if (held := self._partitions.get(TopicPartition(batch.topic, batch.partition))) is not None
+        ]
+        self._load([(held, read) for held, _, read in some])
+        self._prepared += [(batch, read) for _, batch, read in some]
 
     def process(self, batch: Batch) -> None:
         """Fold a batch in memory; put aside what cannot be folded. May be called again with the same batch."""
@@ -141,7 +163,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
         self._check_follows(place, batch.records[0].offset)
         held = self._held_of(place, batch.epoch)
         forwarded = held.forwarded
-        rejected = self._take_in(held, batch)
+        rejected = self._take_in(held, batch, self._read_and_loaded(held, batch))
         if rejected:
             self._dead_letters.put_all(batch.topic, batch.partition, rejected, batch.epoch)
         held.taken = max(held.taken, pack_position(batch.epoch, batch.records[-1].offset))
@@ -152,6 +174,14 @@ class FoldingAgent(ABC, Generic[HeldT]):
         self._unwritten += len(batch.records)
         if held.forwarded > forwarded:
             self.write()  # what was appended elsewhere is appended again unless the mark says that it was
+
+    def _read_and_loaded(self, held: HeldT, batch: Batch) -> ReadT:
+        for prepared, read in self._prepared:
+            if prepared is batch:
+                return read
+        read = self._read(batch)
+        self._load([(held, read)])
+        return read
 
     def _check_follows(self, place: TopicPartition, offset: int) -> None:
         """Raise Fenced if records were passed over on the way here, which states would miss for ever: what is held of
@@ -180,7 +210,7 @@ class FoldingAgent(ABC, Generic[HeldT]):
             if not behind or now_ms - self._published_ms >= PUBLISHED_BEHIND_MS:
                 self._publish(list(self._partitions.values()))
                 self._published_ms = now_ms
-            self._advance(behind=behind)
+            self._advance(now_ms, behind=behind)
         elif not behind or self._unwritten >= UNWRITTEN_RECORDS:
             self.write()
         written = ((place, held.written) for place, held in self._partitions.items())
@@ -196,12 +226,16 @@ class FoldingAgent(ABC, Generic[HeldT]):
         self._begin()
         self._finish()
 
-    def _advance(self, *, behind: bool) -> None:
-        """Have the next snapshot written once the last one is."""
-        if self._writing is not None and self._writing.future is not None and not self._writing.future.done():
-            return  # not even a failure is known yet
-        self._finish()
-        if not behind or self._unwritten >= GATHERED_RECORDS:
+    def _advance(self, now_ms: int, *, behind: bool) -> None:
+        """Have the next snapshot written some time after the last one is."""
+        if self._writing is not None:
+            if self._writing.future is not None and not self._writing.future.done():
+                return  # not even a failure is known yet
+            self._finish()
+            self._rests_until_ms = now_ms + max(REST_MS, now_ms - self._began_ms)
+        rests = behind or now_ms < self._rests_until_ms
+        if not rests or self._unwritten >= GATHERED_RECORDS:
+            self._began_ms = now_ms
             self._begin()
 
     def _make_room(self) -> None:
@@ -267,8 +301,17 @@ class FoldingAgent(ABC, Generic[HeldT]):
         """Return what is held of a partition of which nothing is."""
 
     @abstractmethod
-    def _take_in(self, held: HeldT, batch: Batch) -> list[Rejected]:
-        """Fold a batch, loading the states that it needs; return the records that cannot be folded."""
+    def _read(self, batch: Batch) -> ReadT:
+        """Tell what of a batch may be folded, and what not."""
+
+    @abstractmethod
+    def _load(self, some: Sequence[tuple[HeldT, ReadT]]) -> None:
+        """Load the states that batches need, and let go of those that were deleted from the stores."""
+
+    @abstractmethod
+    def _take_in(self, held: HeldT, batch: Batch, read: ReadT) -> list[Rejected]:
+        """Fold a batch, loading states that were let go of since it was prepared; return the records that cannot be
+        folded."""
 
     @abstractmethod
     def _publish(self, holders: Sequence[HeldT]) -> None:

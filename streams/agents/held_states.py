@@ -49,10 +49,10 @@ class HeldStates:
 
     def __init__(self, view: View, key_of: Callable[[str], bytes], bound: int, *, as_durable: bool = False) -> None:
         self.states: dict[str, EntityState] = {}
-        self._view = view
-        self._key_of = key_of
+        self.view = view
+        self.key_of = key_of
         self._bound = bound
-        self._as_durable = as_durable
+        self.as_durable = as_durable
         self._changed: set[str] = set()
         self._unpublished: set[str] = set()
         self._packed: dict[str, StateEntry] = {}
@@ -60,36 +60,18 @@ class HeldStates:
         self._begun_at: dict[str, int] = {}
         """Where a state began that was deleted before, as long as it is not written."""
 
-    def load(self, ids: Collection[str], stores: StateStores) -> None:
-        """Load the states of `ids` that are not held."""
-        missing = [name for name in ids if name not in self.states]
-        keys = [self._key_of(name) for name in missing]
-        loaded = stores.load(self._view, keys, as_durable=self._as_durable)
-        self.states.update(zip(missing, loaded, strict=True))
-        self._begun_at.update(
-            (name, state.position)
-            for name, state in zip(missing, loaded, strict=True)
-            if state.position != NOTHING and state.watermark_ms == 0
-        )
+    def hold(self, name: str, state: EntityState) -> None:
+        """Hold a state that was loaded."""
+        self.states[name] = state
+        if state.position != NOTHING and state.watermark_ms == 0:
+            self._begun_at[name] = state.position
 
     def catch_up(self, ids: Iterable[str], stores: StateStores) -> None:
         """Load held states anew where a store is ahead of them."""
         names = sorted(ids)
-        for name, stored in zip(names, stores.load(self._view, [self._key_of(name) for name in names]), strict=True):
+        for name, stored in zip(names, stores.load(self.view, [self.key_of(name) for name in names]), strict=True):
             if stored.position > self.states[name].position:
                 self.states[name] = stored
-
-    def drop_deleted(self, ids: Collection[str], stores: StateStores) -> list[str]:
-        """Drop held states of `ids` that were deleted from the stores as of their own position or a later one; return
-        which. An event to come must not bring them back."""
-        names = [name for name in ids if name in self.states]
-        deleted_at = stores.deleted_at(self._view, list(map(self._key_of, names)))
-        gone = [
-            name for name, position in zip(names, deleted_at, strict=True) if position >= self.states[name].position
-        ]
-        for name in gone:
-            self._drop(name)
-        return gone
 
     def touched(self, ids: Iterable[str], since: int) -> None:
         """Take note that the states of `ids` with a position of `since` or higher have changed."""
@@ -112,7 +94,7 @@ class HeldStates:
         was made of events that the log no longer has: that one counts."""
         self._unpublished.clear()
         for name, value in instead.items():
-            self.states[name] = self._view.unpack(value)
+            self.states[name] = self.view.unpack(value)
             self._packed.pop(name, None)
 
     def snapshot(self) -> Changes:
@@ -129,27 +111,27 @@ class HeldStates:
         for name, current in zip(changes.names, changes.is_current, strict=True):
             self._begun_at.pop(name, None)
             if not current and name not in self._changed and name in self.states:
-                self._drop(name)
+                self.drop(name)
         if len(self.states) > self._bound:
             settled = sorted(self.states.keys() - self._changed, key=lambda name: self.states[name].position)
             for name in settled[: len(self.states) - self._bound * 3 // 4]:
-                self._drop(name)
+                self.drop(name)
 
-    def _changes(self, names: Sequence[str]) -> Changes:
-        entries = [
-            self._packed.get(name) or StateEntry(self._key_of(name), self._view.pack(self.states[name]))
-            for name in names
-        ]
-        positions = [self.states[name].position for name in names]
-        begun_at = {name: self._begun_at[name] for name in names if name in self._begun_at}
-        return Changes(self._view, names, entries, positions, begun_at)
-
-    def _drop(self, name: str) -> None:
+    def drop(self, name: str) -> None:
+        """Let go of a state, changed or not."""
         del self.states[name]
         self._changed.discard(name)
         self._unpublished.discard(name)
         self._packed.pop(name, None)
         self._begun_at.pop(name, None)
+
+    def _changes(self, names: Sequence[str]) -> Changes:
+        entries = [
+            self._packed.get(name) or StateEntry(self.key_of(name), self.view.pack(self.states[name])) for name in names
+        ]
+        positions = [self.states[name].position for name in names]
+        begun_at = {name: self._begun_at[name] for name in names if name in self._begun_at}
+        return Changes(self.view, names, entries, positions, begun_at)
 
 
 def publish(all_held: Sequence[HeldStates], stores: StateStores, *, may_be_deleted: bool) -> None:
@@ -171,3 +153,35 @@ def publish(all_held: Sequence[HeldStates], stores: StateStores, *, may_be_delet
     instead = stores.publish(view, entries)
     for (held, changes), begin, end in zip(parts, begins, begins[1:], strict=False):
         held.published({changes.names[at - begin]: instead[at] for at in range(begin, end) if at in instead})
+
+
+Wanted = Sequence[tuple[HeldStates, Collection[str]]]
+"""Ids by who is to hold their states: one view's, of several partitions."""
+
+
+def load(wanted: Wanted, stores: StateStores) -> None:
+    """Load the states that are wanted and not held, in one go for all partitions."""
+    missing = list(dict.fromkeys((held, name) for held, ids in wanted for name in ids if name not in held.states))
+    if not missing:
+        return
+    some = missing[0][0]
+    loaded = stores.load(some.view, [held.key_of(name) for held, name in missing], as_durable=some.as_durable)
+    for (held, name), state in zip(missing, loaded, strict=True):
+        held.hold(name, state)
+
+
+def drop_deleted(wanted: Wanted, stores: StateStores) -> list[tuple[HeldStates, str]]:
+    """Drop held states that were deleted from the stores as of their own position or a later one, in one go for all
+    partitions; return which. An event to come must not bring them back."""
+    present = list(dict.fromkeys((held, name) for held, ids in wanted for name in ids if name in held.states))
+    if not present:
+        return []
+    deleted_at = stores.deleted_at(present[0][0].view, [held.key_of(name) for held, name in present])
+    gone = [
+        (held, name)
+        for (held, name), position in zip(present, deleted_at, strict=True)
+        if position >= held.states[name].position
+    ]
+    for held, name in gone:
+        held.drop(name)
+    return gone

@@ -21,6 +21,7 @@ from streams import metrics
 from streams.agents.backoff import Backoff
 from streams.agents.freshness import Freshness
 from streams.agents.health import AgentHealth
+from streams.agents.lag_meter import LagMeter
 from streams.agents.protocol import Agent, NotYet
 from streams.errors import Fenced, FixRequest, SlowDown, TryAgain
 from streams.event_log.protocol import Batch, Consumer, EventLog, TopicPartition
@@ -48,6 +49,15 @@ class ClosingAgent(Protocol):
 
     def close(self) -> None:
         """Make durable what is held, due or not, while the partitions are still this process's."""
+        ...
+
+
+@runtime_checkable
+class PreparingAgent(Protocol):
+    """An agent that takes in several batches more cheaply once it has seen all of them."""
+
+    def prepare(self, batches: Sequence[Batch]) -> None:
+        """Load what they need. Each is still to be processed. Raises as `Agent.process` does."""
         ...
 
 
@@ -131,16 +141,17 @@ class AgentLoop:
         """The group's commits: never put back, also not by an agent that begins before them, to rebuild its effects."""
         self._committed_s = 0.0
         self._polled_s = 0.0
-        self._lag_measured_s = 0.0
         self._failures = 0
         self._has_joined = False
         self._freshness = Freshness(agent.name)
+        self._lag_meter = LagMeter(log, agent.name, policy.lag_interval_s, self._done)
 
     def run(self) -> None:
         """Work until the stop event; an unexpected error is kept in `failure`, and stops the others, too."""
         try:
-            while not self._stop.is_set():
-                self._turn_or_wait()
+            with self._lag_meter.running():
+                while not self._stop.is_set():
+                    self._turn_or_wait()
             self._leave()
         except Exception as error:  # a thread's error must reach the process, whatever it is
             self.failure = error
@@ -170,7 +181,6 @@ class AgentLoop:
             self._flush()  # an agent that cannot take in more may be able to once it has let go of what it holds
             raise
         self._flush()
-        self._measure_lag()
         self._rest()
 
     def _rest(self) -> None:
@@ -180,6 +190,8 @@ class AgentLoop:
     def _process_pending(self) -> None:
         waiting: NotYet | None = None
         progress = False
+        if self._pending and isinstance(self._agent, PreparingAgent):
+            self._agent.prepare(list(self._pending))
         while self._pending:
             try:
                 self._process(self._pending[0])
@@ -336,23 +348,14 @@ class AgentLoop:
         for at in lost:
             self._committed.pop(at, None)
             self._durable.pop(at, None)
-            with contextlib.suppress(KeyError):
-                metrics.AGENT_LAG.remove(self.name, at.topic, str(at.partition))
 
     def _forget_pending(self, partitions: Collection[TopicPartition]) -> None:
         kept = [batch for batch in self._pending if TopicPartition(batch.topic, batch.partition) not in partitions]
         self._pending = deque(kept)
 
-    def _measure_lag(self) -> None:
-        """Say, now and then, how far the agent is behind: one that rebuilds its effects, further than its commits."""
-        if time.monotonic() - self._lag_measured_s < self._policy.lag_interval_s:
-            return
-        self._lag_measured_s = time.monotonic()
-        for at in self._held:
-            done = self._durable.get(at, self._committed.get(at, 0))
-            with _deleted_topics_may_come_back():
-                lag = self._log.end_offset(*at) - max(done, self._log.start_offset(*at))
-            metrics.AGENT_LAG.labels(self.name, at.topic, str(at.partition)).set(max(lag, 0))
+    def _done(self) -> dict[TopicPartition, int]:
+        """Return how far the agent is: one that rebuilds its effects, not as far as its commits. For the meter."""
+        return {at: self._durable.get(at, self._committed.get(at, 0)) for at in self._held}
 
     def _count(self, error: Exception) -> None:
         metrics.AGENT_ERRORS.labels(self.name, type(error).__name__).inc()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Final
 
 from streams.agents.boundaries import Boundaries
@@ -13,7 +13,7 @@ from streams.agents.dead_letters import Rejected
 from streams.agents.folded_marks import FoldedMarks
 from streams.agents.folding_agent import DeadLetterSink, FoldingAgent, Held
 from streams.agents.generation import Generation, OnlyGeneration
-from streams.agents.held_states import Changes, HeldStates, publish
+from streams.agents.held_states import Changes, HeldStates, load, publish
 from streams.agents.refilling import SHOWN_KINDS, HotStoreWatch
 from streams.agents.state_stores import StateStores
 from streams.errors import Undeliverable
@@ -31,6 +31,19 @@ GROUP: Final = "shown"
 
 TITLES_HELD: Final = 20_000
 """Title states in memory for each partition; at 1 kB, 20 MB."""
+
+
+@dataclass
+class _Read:
+    """What was read of a batch: impressions by position, and what cannot be."""
+
+    shown: dict[int, Impression] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+
+    @cached_property
+    def titles(self) -> set[str]:
+        """The titles that are counted."""
+        return {item_id for impression in self.shown.values() for item_id in shown_titles(impression)}
 
 
 @dataclass(kw_only=True)
@@ -55,7 +68,7 @@ class _Snapshot:
             titles.written(changes)
 
 
-class ShownAgent(FoldingAgent[_Held]):
+class ShownAgent(FoldingAgent[_Held, _Read]):
     """An Agent over `impressions`. A title's position alone tells what was counted; repeats of a page count nothing.
 
     log: the one that is folded. Titles are counted by partition, so it does not matter to them how it grows.
@@ -86,29 +99,27 @@ class ShownAgent(FoldingAgent[_Held]):
         titles = HeldStates(TITLE_SHOWN, partial(title_key, partition=place.partition), self._titles_held)
         return _Held(titles=titles, fold=PartitionStates(shown=titles.states))
 
-    def _take_in(self, held: _Held, batch: Batch) -> list[Rejected]:
-        shown, rejected = _admit(batch)
-        titles = {item_id for impression in shown.values() for item_id in shown_titles(impression)}
-        held.titles.load(titles, self._stores)
-        for position, impression in shown.items():
+    def _read(self, batch: Batch) -> _Read:
+        read = _Read()
+        for record in batch.records:
+            try:
+                read.shown[pack_position(batch.epoch, record.offset)] = admit_impression(record)
+            except Undeliverable as error:
+                read.rejected.append(Rejected(record, error.reason, error.detail))
+        return read
+
+    def _load(self, some: Sequence[tuple[_Held, _Read]]) -> None:
+        load([(held.titles, read.titles) for held, read in some], self._stores)
+
+    def _take_in(self, held: _Held, batch: Batch, read: _Read) -> list[Rejected]:
+        self._load([(held, read)])
+        for position, impression in read.shown.items():
             held.fold.fold_impression(impression, position)
-        held.titles.touched(titles, min(shown, default=0))
-        return rejected
+        held.titles.touched(read.titles, min(read.shown, default=0))
+        return read.rejected
 
     def _publish(self, holders: Sequence[_Held]) -> None:
         publish([held.titles for held in holders], self._stores, may_be_deleted=False)
 
     def _snapshot(self, holders: Sequence[_Held]) -> _Snapshot:
         return _Snapshot(self._stores, [(held.titles, held.titles.snapshot()) for held in holders])
-
-
-def _admit(batch: Batch) -> tuple[dict[int, Impression], list[Rejected]]:
-    """Return the impressions of a batch by position, and what cannot be read."""
-    shown: dict[int, Impression] = {}
-    rejected: list[Rejected] = []
-    for record in batch.records:
-        try:
-            shown[pack_position(batch.epoch, record.offset)] = admit_impression(record)
-        except Undeliverable as error:
-            rejected.append(Rejected(record, error.reason, error.detail))
-    return shown, rejected

@@ -217,7 +217,7 @@ def _feeding(engines: Engines, group: str, number: int, source: Source) -> Feedi
     hot = HotUnderConstruction(engines.hot, engines.durable, names, serving)
     durable = GenerationalDurableStore(engines.durable, names)
     letters = NewLetters(engines.log, group, DeadLetters(engines.log))
-    agent: FoldingAgent[Any]
+    agent: FoldingAgent[Any, Any]
     if group == FeatureAgent.name:
         agent = FeatureAgent(engines.catalogue, hot, durable, letters, engines.log, members_held=10_000)
     else:

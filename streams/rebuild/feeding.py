@@ -63,7 +63,7 @@ class Feeding:
 
     def __init__(
         self,
-        agent: FoldingAgent[Any],
+        agent: FoldingAgent[Any, Any],
         log: EventLog,
         durable: DurableStore,
         past: Past,

@@ -49,9 +49,9 @@ class FaustReader:
             raise FixRequest("consumer", "is closed")
         try:
             self._begin()
-            fetched = self._call("be read from", self._thread.take(max_records, timeout_s), timeout_s)
+            fetched, batches = self._call("be read from", self._read(max_records, timeout_s), timeout_s)
             self._assigned = frozenset(map(self._ours, self._thread.held))
-            return self._as_batches(fetched)
+            return self._as_batches(fetched) if batches is None else batches
         except Fenced:
             self._assigned = frozenset()
             self._has_begun = False
@@ -87,9 +87,23 @@ class FaustReader:
             self._call("be joined", self._thread.begin())
             self._has_begun = True
 
+    async def _read(self, max_records: int, timeout_s: float) -> tuple[Fetched, list[Batch] | None]:
+        """Return what was fetched, and as batches unless more is to be done for those: one trip to the consumer's
+        thread is enough then, and pages wait for these trips."""
+        fetched = await self._thread.take(max_records, timeout_s)
+        if not fetched or self._new():
+            return fetched, None
+        try:
+            return fetched, await self._batches.batches(fetched)
+        except TryAgain:
+            return fetched, None
+
+    def _new(self) -> frozenset[KafkaPartition]:
+        return self._thread.held - self._thread.positions.keys()
+
     def _place(self) -> None:
         """Begin what is new at the group's commit: all at once, so that the next fetch is for all."""
-        new = self._thread.held - self._thread.positions.keys()
+        new = self._new()
         if new:
             begins = {at: self._log.committed(self._group, self._ours(at)) or 0 for at in new}
             self._call("seek", self._thread.put(begins))

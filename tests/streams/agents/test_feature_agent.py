@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streams.agents.catalogue_source import CatalogueSource
 from streams.agents.feature_agent import FeatureAgent
-from streams.agents.folding_agent import BEHIND_MS, BUSY_RECORDS, PUBLISHED_BEHIND_MS, UNWRITTEN_RECORDS
+from streams.agents.folding_agent import BEHIND_MS, BUSY_RECORDS, PUBLISHED_BEHIND_MS, REST_MS, UNWRITTEN_RECORDS
 from streams.agents.refilling import KINDS, MARKER_KIND, HotStoreWatch
 from streams.catalogue import GRACE_MS, Catalogue, Title, publish_titles
 from streams.errors import Fenced, TryAgain, Undeliverable
@@ -24,7 +24,8 @@ from streams.features.replay import replay
 from streams.features.title import TITLE, title_key
 from streams.forget import forget_member
 from streams.importers.movielens import read_movielens
-from streams.positions import pack_position, unpack_position
+from streams.partitioner import partition_for
+from streams.positions import NOTHING, pack_position, unpack_position
 from streams.stores.embedded_hot import EmbeddedHotStore
 from streams.stores.protocol import DurableStore, StateEntry, StateStore
 from streams.stores.sqlite_durable import SqliteDurableStore
@@ -45,6 +46,7 @@ def agent_over(
     members_held: int = 100,
     epoch: int = EPOCH,
     beside: bool = False,
+    partitions: int = 1,
 ) -> FeatureAgent:
     watch = HotStoreWatch(hot, durable, run=lambda work: work())
     return FeatureAgent(
@@ -52,7 +54,7 @@ def agent_over(
         hot,
         durable,
         letters or Letters(),
-        OneEpoch(epoch),
+        OneEpoch(epoch, partitions),
         members_held=members_held,
         titles_held=members_held,
         watch=watch,
@@ -67,6 +69,14 @@ def batch_of(stream: Sequence[Event], start: int = 0, end: int | None = None) ->
 
 def play(number: int, member: str = "m", item_id: str = "t1", context: dict[str, str] | None = None) -> Event:
     return Event(f"e{number}", "play", member, NOW_MS + number, item_id, context=context or {})
+
+
+class ReadsCounted(MemoryStore):
+    reads = 0
+
+    def _check(self) -> None:
+        self.reads += 1
+        super()._check()
 
 
 class Driver:
@@ -113,8 +123,9 @@ class Driver:
                 self.offset = self.agent.assigned([PLACE])[PLACE]
                 self.committed = max(self.committed, self.offset)
             batch = batch_of(self.stream, self.offset, self.offset + size)
+            self.agent.prepare([batch])
             self.agent.process(batch)
-            written = self.agent.flush(NOW_MS)
+            written = self.agent.flush(NOW_MS + self.turns * REST_MS // 3)
         except (Killed, Fenced):
             self.agent = None
         except TryAgain:
@@ -439,6 +450,26 @@ def test_an_agent_that_is_behind_and_writes_beside_its_fold_still_publishes_now_
     assert positions == [BUSY_RECORDS - 1, BUSY_RECORDS - 1, 3 * BUSY_RECORDS - 1]
 
 
+def test_writes_beside_the_fold_rest_in_between_and_after_a_long_one_as_long_as_it_took() -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    agent = agent_over(hot, durable, beside=True)
+    stream = [play(number) for number in range(20)]
+    began, ended = REST_MS + 3, 4 * REST_MS  # of the second write
+    second = (began - 1, began, began + 1, ended - 1, ended)
+    rested = 2 * ended - began
+    times_ms = (0, 1, 2, 3, *second, rested - 1, rested, rested + 1, rested + 2, rested + 3)
+    stored = []
+    for step, after_ms in enumerate(times_ms):
+        agent.process(batch_of(stream, step, step + 1))
+        agent.flush(NOW_MS + after_ms)
+        assert unpack_position(hot.positions("member", [b"m"])[0])[1] == step  # published at each turn
+        position = durable.positions("member", [b"m"])[0]
+        stored.append(unpack_position(position)[1] if position != NOTHING else None)
+    assert stored == [None] * 3 + [0] * 5 + [5] * 5 + [10]  # each is done at the third look
+    agent.write()
+    assert unpack_position(durable.positions("member", [b"m"])[0])[1] == len(times_ms) - 1
+
+
 def test_an_agent_that_keeps_up_writes_at_once_however_busy() -> None:
     agent = agent_over(MemoryStore(), MemoryStore())
     batch = batch_of([play(number) for number in range(2 * BUSY_RECORDS)])
@@ -461,6 +492,30 @@ def test_while_stores_can_be_read_but_not_written_no_more_than_the_bound_is_take
 
     with pytest.raises(TryAgain, match="locked"):
         agent.process(batch_of(stream, UNWRITTEN_RECORDS))
+
+
+def test_a_turns_batches_are_loaded_in_one_go_for_all_their_partitions() -> None:
+    hot, durable = ReadsCounted(), ReadsCounted()
+    agent = agent_over(hot, durable, partitions=3)
+    members = {partition_for(name.encode(), 3): name for name in map("m{}".format, range(20))}
+    streams = [[play(number, members[partition]) for number in range(20)] for partition in range(3)]
+    turns = [[batches(stream, [10], partition)[turn] for partition, stream in enumerate(streams)] for turn in (0, 1)]
+    agent.assigned([TopicPartition(MEMBER_EVENTS, partition) for partition in range(3)])
+    for batch in turns[0]:
+        agent.process(batch)
+    agent.write()
+    before = hot.reads
+    agent.prepare(turns[1])
+    assert hot.reads - before == 1  # whether members were deleted; all else is held
+    before = hot.reads, durable.reads
+    for batch in turns[1]:
+        agent.process(batch)
+    assert (hot.reads, durable.reads) == before
+    agent.write()
+    for partition, stream in enumerate(streams):
+        expected = replay(batches(stream, partition=partition), CATALOGUE).packed()
+        for kind in (MEMBER.name, TITLE.name):
+            assert expected[kind].items() <= dict(hot.scan(kind)).items()
 
 
 def test_closing_writes_what_is_held() -> None:

@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 
 from streams.agents.backoff import Backoff
 from streams.agents.health import AgentHealth
+from streams.agents.lag_meter import LagMeter
 from streams.agents.runner import RunnerPolicy, run_agents
 from streams.errors import FixRequest, SlowDown, TryAgain
 from streams.event_log.embedded import EmbeddedLog
@@ -24,7 +25,7 @@ from streams.event_log.embedded_consumer import EmbeddedConsumer
 from streams.event_log.protocol import Batch, Message, TopicPartition
 
 PATIENCE_S = 10.0
-POLICY = RunnerPolicy(poll_timeout_s=0.02, commit_interval_s=0.0, lag_interval_s=0.0, backoff=Backoff(0.01, 0.05))
+POLICY = RunnerPolicy(poll_timeout_s=0.02, commit_interval_s=0.0, lag_interval_s=0.02, backoff=Backoff(0.01, 0.05))
 
 
 class Recorder:
@@ -396,6 +397,31 @@ def test_lag_and_records_are_measured(log: EmbeddedLog) -> None:
         wait_for(lambda: metric("marquee_agent_lag_records", agent="recorder", topic="events", partition="0") == 0)
         assert metric("marquee_agent_records_total", agent="recorder", topic="events") == before + 10
         assert metric("marquee_agent_last_commit_timestamp_seconds", agent="recorder") > 0
+    lag = REGISTRY.get_sample_value(
+        "marquee_agent_lag_records", {"agent": "recorder", "topic": "events", "partition": "0"}
+    )
+    assert lag is None  # nobody is behind there any more, as far as this process knows
+
+
+class EndsUnknown(EmbeddedLog):
+    """A log that does not say where it ends."""
+
+    def end_offset(self, topic: str, partition: int) -> int:
+        raise TryAgain("the log is away")
+
+
+def test_a_lag_that_cannot_be_measured_stays_as_it_was(tmp_path: Path, log: EmbeddedLog) -> None:
+    log.append("events", messages(3))
+    at = next(TopicPartition("events", number) for number in range(4) if log.end_offset("events", number))
+    labels = {"agent": "gauged", "topic": "events", "partition": str(at.partition)}
+    meter = LagMeter(log, "gauged", 60.0, lambda: {at: 0})
+    with meter.running():
+        meter.measure()
+        lag = metric("marquee_agent_lag_records", **labels)
+        assert lag > 0
+        away = LagMeter(EndsUnknown(tmp_path / "log", sync=False), "gauged", 60.0, lambda: {at: 0})
+        away.measure()
+        assert metric("marquee_agent_lag_records", **labels) == lag
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1e6), st.integers())
