@@ -36,6 +36,14 @@ MAX_RETRY_S: Final = 5.0
 
 COMMIT_TIMEOUT_S: Final = 5.0
 
+AWAY_S: Final = 0.02
+"""A reader that was away for longer gets a second helping: aiokafka fetches again only once all was taken, so what
+waits came in just after the last call, and what has come since is still with the broker."""
+
+SECOND_HELPING_SHARE: Final = 0.25
+SECOND_HELPING_S: Final = 0.03
+"""Such a fetch is waited for as long as this share of the time away, at most so long."""
+
 Fetched = dict[KafkaPartition, list[Record]]
 
 
@@ -63,6 +71,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         self._membership: Membership | None = None
         self._committed: dict[KafkaPartition, int] = {}
         self._first = 0
+        self._taken_s: float | None = None
+        """When records were taken last."""
 
     # What Faust asks for
 
@@ -117,7 +127,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):
                         return {}
                     fetched = await self._fetched(max_records)
                     left_s = deadline_s - loop.time()
-                    if fetched or left_s <= 0:
+                    if fetched:
+                        return await self._with_second_helping(fetched, max_records)
+                    if left_s <= 0:
                         return fetched
                     await self._wait(max_records, left_s)
         except InvalidSessionTimeoutError as error:
@@ -225,6 +237,20 @@ class BatchThread(driver.AIOKafkaConsumerThread):
                     break
             waiting = going_on
         self._count(fetched)
+        return fetched
+
+    async def _with_second_helping(self, fetched: Fetched, max_records: int) -> Fetched:
+        """Return what was taken with what can be fetched at once beside it, unless the group changes meanwhile."""
+        loop = asyncio.get_running_loop()
+        away_s = loop.time() - self._taken_s if self._taken_s is not None else 0.0
+        left = max_records - sum(map(len, fetched.values()))
+        if away_s > AWAY_S and left > 0:
+            membership = self._known_membership()
+            await self._wait(left, min(away_s * SECOND_HELPING_SHARE, SECOND_HELPING_S))
+            if not membership.changed.is_set():  # nothing was given or taken away since the first of it was taken
+                for at, records in (await self._fetched(left)).items():
+                    fetched.setdefault(at, []).extend(records)
+        self._taken_s = loop.time()
         return fetched
 
     def _rotated(self, membership: Membership) -> list[KafkaPartition]:

@@ -13,7 +13,7 @@ from streams.event_log.kafka.config import config_of
 from streams.event_log.protocol import EventLog
 from streams.settings import Settings
 from tests.streams.agents.faust_members import FaustLog
-from tests.streams.event_log.contract import PARTITIONS, EventLogContract, settle
+from tests.streams.event_log.contract import PARTITIONS, EventLogContract, numbered, poll_until, settle, values
 from tests.streams.event_log.kafka_topics import own_prefix
 
 _numbers = itertools.count(1)
@@ -74,3 +74,33 @@ def test_members_that_stop_in_the_middle_of_a_rebalance_stop_at_once(log: EventL
     for member in members:
         member.close()
     assert time.monotonic() - started < 20.0  # Faust would give up on its consumer's thread after 60
+
+
+def test_a_reader_that_was_away_gets_what_has_come_meanwhile_not_only_what_was_fetched_first(log: EventLog) -> None:
+    reader = log.consumer("group", [EventLogContract.topic])
+    log.append(EventLogContract.topic, numbered(40))
+    poll_until(reader, 40)
+    for _ in range(20):  # on a busy machine the second fetch may come too late now and then
+        log.append(EventLogContract.topic, numbered(1))
+        time.sleep(0.1)  # it is fetched alone
+        log.append(EventLogContract.topic, numbered(40, 1))
+        time.sleep(0.1)
+        taken = values(reader.poll(1000, 1.0))
+        if len(taken) == 41:
+            break
+        poll_until(reader, 41 - len(taken))
+    assert sorted(taken) == sorted(b"%d" % n for n in range(41))
+    reader.close()
+
+
+def test_a_second_helping_is_within_the_polls_bound(log: EventLog) -> None:
+    reader = log.consumer("group", [EventLogContract.topic])
+    log.append(EventLogContract.topic, numbered(100))
+    taken: list[bytes] = []
+    while len(taken) < 100:
+        time.sleep(0.05)
+        some = values(reader.poll(7, 1.0))
+        assert len(some) <= 7
+        taken += some
+    assert sorted(taken) == sorted(b"%d" % n for n in range(100))
+    reader.close()
