@@ -22,38 +22,47 @@ DAY_S = 86_400
 COMPLETE_IN = 1.0 / 7.0
 """Of the plan's min_days: numbers whose window is no longer are taken as complete when a member comes. Between looks,
 which come after these days, that makes 5.04 % of alpha 5 % (5 looks like O'Brien and Fleming) at most, 5.11 % of 50
-like Pocock; windows as long as min_days would make 5.4 and 6.1 %."""
+like Pocock; windows as long as min_days would make 5.4 and 6.1 %. Members are taken to come evenly: the days count from
+the last step of a ramp on, after which most of them may come."""
 
 MIN_TUNED_FOR = 1_000.0
 """Members of an experiment: a plan that asks for none at all still has an interval."""
 
 
 def effect_by_plan(
-    found: Comparison | Undefined, metric: Metric, plan: Plan, alpha: float, looks: Sequence[PlannedLook], share: float
+    found: Comparison | Undefined,
+    metric: Metric,
+    definition: Definition,
+    alpha: float,
+    looks: Sequence[PlannedLook],
+    share: float,
 ) -> Effect:
     """Return the effect at this look.
 
     looks: the planned ones up to and with this; share: of the experiment's members, what the two arms are to get.
     """
+    plan = definition.plan
     if plan.method == "sequential":
         return sequential(found, alpha, tuned_for(plan, share))
     if plan.method == "fixed":
         return welch(found, alpha)
     fractions = [look.fraction for look in looks]
-    joint = is_soon_complete(metric, plan)
+    joint = is_soon_complete(metric, definition)
     return planned_look(found, fractions, alpha, plan.spending, final=looks[-1].last, joint=joint)
 
 
-def is_soon_complete(metric: Metric, plan: Plan) -> bool:
+def is_soon_complete(metric: Metric, definition: Definition) -> bool:
     """Return whether members' numbers stop growing so soon after they came that planned looks may take them as
     complete."""
-    return metric.window_s is not None and metric.window_s <= COMPLETE_IN * plan.min_days * DAY_S
+    ramped_s = definition.ramp[-1].after_s if definition.ramp else 0
+    evenly_s = definition.plan.min_days * DAY_S - ramped_s
+    return metric.window_s is not None and metric.window_s <= COMPLETE_IN * evenly_s
 
 
 def is_primary_soon_complete(definition: Definition) -> bool:
     """Return the same of the primary metric."""
     primary = (metric for metric in definition.metrics if metric.name == definition.primary)
-    return any(is_soon_complete(metric, definition.plan) for metric in primary)
+    return any(is_soon_complete(metric, definition) for metric in primary)
 
 
 def power_left(

@@ -79,7 +79,9 @@ def _effect(looking: Looking, metric: str, treatment: str, role: Role) -> Effect
     plan, share = looking.plan, share_of(looking.definition, treatment)
     alpha = looking.alpha if role == "primary" else plan.alpha
     defined = next(each for each in looking.definition.metrics if each.name == metric)
-    effect = effect_by_plan(looking.compared(metric, treatment), defined, plan, alpha, looking.planned, share)
+    effect = effect_by_plan(
+        looking.compared(metric, treatment), defined, looking.definition, alpha, looking.planned, share
+    )
     several = len(looking.treatments) if role == "primary" else 1
     p_adjusted = min(1.0, several * effect.p_value) if several > 1 and effect.p_value is not None else None
     return EffectResult(metric, treatment, "no_data", effect, looking.now_ms, p_adjusted)

@@ -20,7 +20,7 @@ from serving.experiments.looks import Look, look_of
 from serving.experiments.report import EffectResult, Report
 from serving.experiments.results import report_of
 from streams.experiments.aggregates import Aggregate, Cell, Sums
-from streams.experiments.definition import Definition, Experiment, Guardrail, Plan, Variant
+from streams.experiments.definition import Definition, Experiment, Guardrail, Plan, RampStep, Variant
 from streams.experiments.histogram import bucket_of
 from streams.experiments.metric import Measure, Metric
 from streams.experiments.moments import SCALE
@@ -202,14 +202,18 @@ def test_between_planned_looks_effects_are_those_of_the_last_one() -> None:
     assert verdict(second, definition) == "ship"
 
 
-@pytest.mark.parametrize(("window_s", "joint"), [(None, False), (86_400, True), (86_401, False)])
+@pytest.mark.parametrize(
+    ("window_s", "ramped_s", "joint"),
+    [(None, 0, False), (86_400, 0, True), (86_401, 0, False), (86_400, 1, False), (43_200, 302_400, True)],
+)
 def test_planned_looks_take_numbers_as_complete_only_where_a_window_ends_them_soon(
-    window_s: int | None, joint: bool
+    window_s: int | None, ramped_s: int, joint: bool
 ) -> None:
-    """A window of a seventh of min_days, or none."""
+    """A window of a seventh of min_days, or none; less by what a ramp takes, since most members may come after it."""
     metrics = tuple(replace(metric, window_s=window_s) for metric in definition_of().metrics)
     plan = Plan("group_sequential", planned_members=20_000, looks=2, futility=0.1, cuped=False)
-    definition = definition_of(metrics=metrics, plan=plan, guardrails=())
+    ramp = (RampStep(0, 0.1), RampStep(ramped_s, 1.0)) if ramped_s else ()
+    definition = definition_of(metrics=metrics, plan=plan, guardrails=(), ramp=ramp)
     first = report(two_arms(10, 5_000, plays=2.04), definition)
     second = report(two_arms(10, 10_000, plays=2.04), definition, look(first), NOW_MS + 1)
     found = effect_of(second).effect
