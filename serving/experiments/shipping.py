@@ -23,6 +23,9 @@ from streams.experiments.table import decode_patch
 from streams.experiments.tables import audit_table, defaults_table, experiments_table
 
 _ROW: Final = 1
+_AS_IT_IS: Final = (None, CHAMPION)
+"""Models of a patch that leave the champion alone. One that names it means whichever it is: it kept the champion of the
+start only so that arms stayed alike, and one promoted meanwhile is not to be rolled back for that."""
 
 
 class Shipped(msgspec.Struct, frozen=True):
@@ -35,11 +38,11 @@ class Shipped(msgspec.Struct, frozen=True):
 
 
 def tested_model(connection: sa.Connection, experiment: Experiment, variant: str) -> str | None:
-    """Return the version of a variant's model: the one that the experiment kept at its start or, where it kept none,
-    what the alias named when it was stopped. None where the patch has no model, or the model is not registered (any
-    more)."""
+    """Return the version that shipping a variant makes the champion: the one that the experiment kept at its start or,
+    where it kept none, what the alias named when it was stopped. None where the patch has no model, where it names the
+    champion, or where the model is not registered (any more)."""
     named = next((arm.patch.model for arm in experiment.definition.variants if arm.key == variant), None)
-    if named is None:
+    if named in _AS_IT_IS:
         return None
     kept = experiment.models.get(named) or aliased_at(connection, named, experiment.stopped_at_ms or 0) or named
     return resolve_models(connection, [kept]).get(kept)
@@ -56,7 +59,7 @@ def ship(connection: sa.Connection, experiment: Experiment, action: Ship, now_ms
     before, revision = _defaults(connection)
     after = combine(before, msgspec.structs.replace(patch, model=None))
     _write_defaults(connection, after, revision)
-    if patch.model is None:
+    if patch.model in _AS_IT_IS:
         return Shipped(before, after)
     version = tested_model(connection, experiment, variant)
     champion = resolve_models(connection, [CHAMPION]).get(CHAMPION)

@@ -16,7 +16,7 @@ from serving.experiments.store import ExperimentStore
 from serving.models.aliases import set_alias
 from serving.models.registry import CHAMPION, aliased_version, model_versions
 from streams.errors import Corrupt
-from streams.experiments.definition import Experiment, Patch
+from streams.experiments.definition import Experiment, Patch, Variant
 from streams.experiments.table import read_defaults
 from streams.experiments.tables import defaults_table, experiments_table
 from tests.serving import tiny_model
@@ -160,6 +160,21 @@ def test_a_champion_that_came_and_went_stands_against_nothing(store: ExperimentS
     set_alias(engine, CHAMPION, OLD, "rolled back", NOW_MS + 2)
     act(store, "a", Ship("v1", "go"))
     assert aliased_version(engine, CHAMPION) == NEW
+
+
+def test_a_patch_that_names_the_champion_leaves_it_where_it_is(store: ExperimentStore, engine: sa.Engine) -> None:
+    """Both arms kept the champion of the start; what was compared is the rest of the patch."""
+    control, treatment = Patch(model=CHAMPION), Patch(model=CHAMPION, page_ttl_s=60.0)
+    arms = (Variant("v0", 0.5, control), Variant("v1", 0.5, treatment))
+    store.create(definition("a", variants=arms), APPROVER, NOW_MS)
+    for action in (Start(), Stop("enough"), Decide("ship", ("better",))):
+        act(store, "a", action)
+    set_alias(engine, CHAMPION, NEW, "trained anew", NOW_MS + 1)
+    verified: list[str] = []
+    act(ExperimentStore(engine, verified.append), "a", Ship("v1", "go"))
+    assert (aliased_version(engine, CHAMPION), read_defaults(engine), verified) == (NEW, Patch(page_ttl_s=60.0), [])
+    act(store, "a", Undo("oops"))
+    assert (aliased_version(engine, CHAMPION), read_defaults(engine)) == (NEW, Patch())
 
 
 def test_of_an_experiment_that_kept_no_versions_the_one_named_at_its_stop_is_shipped(
