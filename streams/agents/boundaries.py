@@ -14,7 +14,7 @@ from streams.event_log.epochs import GrowingLog, boundary_of, partitions_in
 from streams.event_log.protocol import Batch, Epochs, TopicPartition
 
 WAIT_S: Final = 0.1
-"""Marks are written a few times a second."""
+"""Marks are written every second or two."""
 
 
 class Boundaries:

@@ -127,7 +127,7 @@ class _Snapshot:
         Where one does, another owner has written the rows, or the member was forgotten together with them. A state in
         the hot store says nothing of that: it may have outlived the durable store that the rows were in.
         """
-        members = list(part.profiles)
+        members = list({row.member_id: None for row in part.rows.values()})
         stored = self.stores.covered(MEMBER, [member_key(member_id) for member_id in members])
         covered = dict(zip(members, stored, strict=True))
         rows = [row for position, row in part.rows.items() if position > covered[row.member_id]]
@@ -196,13 +196,14 @@ class FeatureAgent(FoldingAgent[_Held, _Read]):
                     read.misplaced[position] = Message(key, record.value)
         return read
 
-    def _load(self, some: Sequence[tuple[_Held, _Read]]) -> None:
+    def _load(self, some: Sequence[tuple[_Held, _Read]]) -> bool:
         members = [(held.members, read.members) for held, read in some]
         profiles = {held.members: held.profiles for held, _ in some}
         for holder, forgotten in drop_deleted(members, self._stores):
             profiles[holder].pop(forgotten, None)
-        load(members, self._stores)
-        load([(held.titles, read.titles) for held, read in some], self._stores)
+        asked_for_members = load(members, self._stores)
+        asked_for_titles = load([(held.titles, read.titles) for held, read in some], self._stores)
+        return asked_for_members or asked_for_titles
 
     def _take_in(self, held: _Held, batch: Batch, read: _Read) -> list[Rejected]:
         if read.misplaced:

@@ -79,10 +79,18 @@ class FoldedMarks:
         for place in places:
             self._known.pop(place, None)
 
-    def check(self) -> None:
-        """Raise Fenced if the store holds less than it did: what was folded meanwhile has to be folded again."""
-        for place, mark in self._stored(self._known).items():
-            if mark < self._known[place]:
+    @property
+    def known(self) -> Mapping[TopicPartition, int]:
+        """The marks of the partitions that are taken over, as they are now."""
+        return self._known.copy()
+
+    def check(self, known: Mapping[TopicPartition, int] | None = None) -> None:
+        """Raise Fenced if the store holds less than it did: what was folded meanwhile has to be folded again.
+
+        known: what it did hold, by default all that is known now; of a moment ago, it may be given in any thread."""
+        known = self._known if known is None else known
+        for place, mark in self._stored(known).items():
+            if mark < known[place]:
                 raise Fenced(f"the durable store was replaced: it lacks records of {place.topic}/{place.partition}")
 
     def put(self, positions: Mapping[TopicPartition, int]) -> None:

@@ -39,8 +39,10 @@ PUBLISHED_BEHIND_MS: Final = 500
 it is behind, and a state that changes a hundred times meanwhile is sent once."""
 
 REST_MS: Final = 1_000
-"""Between two writes beside the fold, or as long as the last one took, if that is longer: no page waits for them, and
-the durable store wants the processors that pages are waiting for; a title that changes ten times is written once."""
+MAX_REST_MS: Final = 2_000
+"""Between two writes beside the fold, within these bounds as long as the last one took: no page waits for them, and the
+durable store wants the processors that pages are waiting for; a title that changes ten times is written once. Not for
+longer: each write also looks whether a store was lost, or a rebuild has switched generations."""
 
 UNWRITTEN_RECORDS: Final = 20_000
 """No more records than these (a batch over them while stores are away) wait to be written. After a crash so many fold
@@ -148,7 +150,7 @@ class FoldingAgent(ABC, Generic[HeldT, ReadT]):
             for batch in batches
             if (held := self._partitions.get(TopicPartition(batch.topic, batch.partition))) is not None
         ]
-        self._load([(held, read) for held, _, read in some])
+        self._load_and_check([(held, read) for held, _, read in some])
         self._prepared += [(batch, read) for _, batch, read in some]
 
     def process(self, batch: Batch) -> None:
@@ -180,8 +182,15 @@ class FoldingAgent(ABC, Generic[HeldT, ReadT]):
             if prepared is batch:
                 return read
         read = self._read(batch)
-        self._load([(held, read)])
+        self._load_and_check([(held, read)])
         return read
+
+    def _load_and_check(self, some: Sequence[tuple[HeldT, ReadT]]) -> None:
+        """Load what batches need. Raises Fenced where states came from a durable store that lacks what it had: folded
+        and published, they would pass for whole ones before the next write has looked."""
+        known = self._marks.known
+        if self._load(some) and self._writes_beside:
+            self._marks.check(known)
 
     def _check_follows(self, place: TopicPartition, offset: int) -> None:
         """Raise Fenced if records were passed over on the way here, which states would miss for ever: what is held of
@@ -227,13 +236,14 @@ class FoldingAgent(ABC, Generic[HeldT, ReadT]):
         self._finish()
 
     def _advance(self, now_ms: int, *, behind: bool) -> None:
-        """Have the next snapshot written some time after the last one is."""
+        """Have the next snapshot written once the last one is, and some rest was had."""
         if self._writing is not None:
             if self._writing.future is not None and not self._writing.future.done():
                 return  # not even a failure is known yet
             self._finish()
-            self._rests_until_ms = now_ms + max(REST_MS, now_ms - self._began_ms)
-        rests = behind or now_ms < self._rests_until_ms
+            took_ms = now_ms - self._began_ms
+            self._rests_until_ms = now_ms + min(max(took_ms, REST_MS), MAX_REST_MS)
+        rests = behind or 0 < self._rests_until_ms - now_ms <= MAX_REST_MS  # the clock may have been put back
         if not rests or self._unwritten >= GATHERED_RECORDS:
             self._began_ms = now_ms
             self._begin()
@@ -305,8 +315,9 @@ class FoldingAgent(ABC, Generic[HeldT, ReadT]):
         """Tell what of a batch may be folded, and what not."""
 
     @abstractmethod
-    def _load(self, some: Sequence[tuple[HeldT, ReadT]]) -> None:
-        """Load the states that batches need, and let go of those that were deleted from the stores."""
+    def _load(self, some: Sequence[tuple[HeldT, ReadT]]) -> bool:
+        """Load the states that batches need, and let go of those that were deleted from the stores; return whether the
+        durable store was asked for any."""
 
     @abstractmethod
     def _take_in(self, held: HeldT, batch: Batch, read: ReadT) -> list[Rejected]:

@@ -159,15 +159,16 @@ Wanted = Sequence[tuple[HeldStates, Collection[str]]]
 """Ids by who is to hold their states: one view's, of several partitions."""
 
 
-def load(wanted: Wanted, stores: StateStores) -> None:
-    """Load the states that are wanted and not held, in one go for all partitions."""
+def load(wanted: Wanted, stores: StateStores) -> bool:
+    """Load the states that are wanted and not held, in one go for all partitions; return whether there were any."""
     missing = list(dict.fromkeys((held, name) for held, ids in wanted for name in ids if name not in held.states))
     if not missing:
-        return
+        return False
     some = missing[0][0]
     loaded = stores.load(some.view, [held.key_of(name) for held, name in missing], as_durable=some.as_durable)
     for (held, name), state in zip(missing, loaded, strict=True):
         held.hold(name, state)
+    return True
 
 
 def drop_deleted(wanted: Wanted, stores: StateStores) -> list[tuple[HeldStates, str]]:

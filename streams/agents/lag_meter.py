@@ -4,12 +4,15 @@ and the agent's pages would wait for them."""
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from streams import metrics
 from streams.errors import MarqueeError
 from streams.event_log.protocol import EventLog, TopicPartition
+
+logger = logging.getLogger(__name__)
 
 
 class LagMeter:
@@ -34,7 +37,10 @@ class LagMeter:
 
         def work() -> None:
             while not stop.wait(self._interval_s):
-                self.measure()
+                try:
+                    self.measure()
+                except Exception:  # a gauge that stood still unseen would say that all is well
+                    logger.exception("the lag cannot be measured", extra={"agent": self._agent})
 
         thread = threading.Thread(target=work, name=f"{self._agent}-lag", daemon=True)
         thread.start()
@@ -43,19 +49,23 @@ class LagMeter:
         finally:
             stop.set()
             thread.join()
-            self._show({})
+            self._forget(self._shown.copy())
 
     def measure(self) -> None:
-        """Measure once. While the log is away, or has no such topic any more, the gauges stay as they are."""
+        """Measure once. While the log is away, or has no such topic any more, gauges of what is held stay as they
+        are."""
+        held = self._done()
+        self._forget(self._shown - held.keys())
         with contextlib.suppress(MarqueeError):
-            self._show({at: self._behind(at, done) for at, done in self._done().items()})
+            for at, done in held.items():
+                lag = self._behind(at, done)
+                self._shown.add(at)
+                metrics.AGENT_LAG.labels(self._agent, at.topic, str(at.partition)).set(lag)
 
     def _behind(self, at: TopicPartition, done: int) -> int:
         return max(self._log.end_offset(*at) - max(done, self._log.start_offset(*at)), 0)
 
-    def _show(self, lags: Mapping[TopicPartition, int]) -> None:
-        for at in self._shown - lags.keys():
+    def _forget(self, places: Collection[TopicPartition]) -> None:
+        for at in places:
             metrics.AGENT_LAG.remove(self._agent, at.topic, str(at.partition))
-        for at, lag in lags.items():
-            metrics.AGENT_LAG.labels(self._agent, at.topic, str(at.partition)).set(lag)
-        self._shown = set(lags)
+        self._shown -= set(places)

@@ -152,7 +152,7 @@ class AgentLoop:
             with self._lag_meter.running():
                 while not self._stop.is_set():
                     self._turn_or_wait()
-            self._leave()
+                self._leave()  # before the meter ends, which may be waiting for the log
         except Exception as error:  # a thread's error must reach the process, whatever it is
             self.failure = error
             self._stop.set()

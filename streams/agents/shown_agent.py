@@ -108,8 +108,8 @@ class ShownAgent(FoldingAgent[_Held, _Read]):
                 read.rejected.append(Rejected(record, error.reason, error.detail))
         return read
 
-    def _load(self, some: Sequence[tuple[_Held, _Read]]) -> None:
-        load([(held.titles, read.titles) for held, read in some], self._stores)
+    def _load(self, some: Sequence[tuple[_Held, _Read]]) -> bool:
+        return load([(held.titles, read.titles) for held, read in some], self._stores)
 
     def _take_in(self, held: _Held, batch: Batch, read: _Read) -> list[Rejected]:
         self._load([(held, read)])

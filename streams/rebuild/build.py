@@ -48,9 +48,9 @@ from streams.warehouse.root import root_of
 CAUGHT_UP: Final = 500
 """Records behind the log's end at which the new generation takes over: the live agents fold so many in a blink."""
 
-SETTLE_S: Final = 3.0
-"""After the change over, until the former generation is deleted: agents look several times a second, serving every
-second."""
+SETTLE_S: Final = 6.0
+"""After the change over, until the former generation is deleted: agents look as they begin to write, two seconds after
+their last write at the latest; serving looks every second."""
 
 DROP_STATES: Final = 500
 """States deleted in one step: live writes take turns with it."""

@@ -95,8 +95,9 @@ class FaustReader:
             return fetched, None
         try:
             return fetched, await self._batches.batches(fetched)
-        except TryAgain:
-            return fetched, None
+        except BaseException:
+            await self._thread.put_back(fetched)
+            raise
 
     def _new(self) -> frozenset[KafkaPartition]:
         return self._thread.held - self._thread.positions.keys()
@@ -114,7 +115,7 @@ class FaustReader:
             self._place()
             return self._call("tell its topics", self._batches.batches(fetched)) if fetched else []
         except TryAgain:
-            self._call("seek", self._thread.put({at: records[0].offset for at, records in fetched.items()}))
+            self._call("seek", self._thread.put_back(fetched))
             raise
 
     def _check_held(self, partitions: Iterable[TopicPartition]) -> None:

@@ -71,8 +71,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         self._membership: Membership | None = None
         self._committed: dict[KafkaPartition, int] = {}
         self._first = 0
-        self._taken_s: float | None = None
-        """When records were taken last."""
+        self._left_s: float | None = None
+        """When the reader went away with what it had taken."""
 
     # What Faust asks for
 
@@ -118,6 +118,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         deadline_s = loop.time() + timeout_s
         membership = self._known_membership()
         held = membership.held
+        was_away = True
         try:
             with membership.alive():
                 while True:
@@ -127,14 +128,15 @@ class BatchThread(driver.AIOKafkaConsumerThread):
                         return {}
                     fetched = await self._fetched(max_records)
                     left_s = deadline_s - loop.time()
-                    if fetched:
-                        return await self._with_second_helping(fetched, max_records)
-                    if left_s <= 0:
-                        return fetched
+                    if fetched or left_s <= 0:
+                        return await self._with_second_helping(fetched, max_records) if was_away else fetched
+                    was_away = False
                     await self._wait(max_records, left_s)
         except InvalidSessionTimeoutError as error:
             await self._join_for_longer(error)
             return {}
+        finally:
+            self._left_s = loop.time()
 
     async def put(self, offsets: Mapping[KafkaPartition, int]) -> None:
         """Read on from these offsets, in the partitions that are still held."""
@@ -143,6 +145,10 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             membership.positions[at] = offsets[at]
             with contextlib.suppress(IllegalStateError):  # given out anew meanwhile: it counts if the partition is kept
                 self._ensure_consumer().seek(at, offsets[at])
+
+    async def put_back(self, fetched: Fetched) -> None:
+        """Read once more what was taken."""
+        await self.put({at: records[0].offset for at, records in fetched.items()})
 
     async def commit_held(self, offsets: Mapping[KafkaPartition, tuple[int, str]]) -> None:
         """Commit offsets, each with a note; never backwards. Raises Fenced if the group put this member out, TryAgain
@@ -240,17 +246,21 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         return fetched
 
     async def _with_second_helping(self, fetched: Fetched, max_records: int) -> Fetched:
-        """Return what was taken with what can be fetched at once beside it, unless the group changes meanwhile."""
-        loop = asyncio.get_running_loop()
-        away_s = loop.time() - self._taken_s if self._taken_s is not None else 0.0
+        """Return what was taken with what can be fetched at once beside it, unless the group changes meanwhile. If it
+        cannot be told, what was taken is put back."""
+        away_s = asyncio.get_running_loop().time() - self._left_s if self._left_s is not None else 0.0
         left = max_records - sum(map(len, fetched.values()))
-        if away_s > AWAY_S and left > 0:
-            membership = self._known_membership()
+        if not fetched or away_s <= AWAY_S or left <= 0:
+            return fetched
+        try:
             await self._wait(left, min(away_s * SECOND_HELPING_SHARE, SECOND_HELPING_S))
-            if not membership.changed.is_set():  # nothing was given or taken away since the first of it was taken
-                for at, records in (await self._fetched(left)).items():
-                    fetched.setdefault(at, []).extend(records)
-        self._taken_s = loop.time()
+            changed = self._known_membership().changed.is_set()
+            second = {} if changed else await self._fetched(left)
+        except BaseException:
+            await self.put_back(fetched)
+            raise
+        for at, records in second.items():
+            fetched.setdefault(at, []).extend(records)
         return fetched
 
     def _rotated(self, membership: Membership) -> list[KafkaPartition]:

@@ -20,14 +20,22 @@ class GroupClient(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no ty
         try:
             await super().stop()
         except asyncio.CancelledError:
+            task = asyncio.current_task()
+            cancelled = task is None or task.cancelling() > 0
+            await self._stop_rest(leave=not cancelled)
+            if cancelled:
+                raise
+
+    async def _stop_rest(self, *, leave: bool) -> None:
+        if self._coordinator is not None:
             for stop_task in (
                 self._coordinator._stop_heartbeat_task,
                 self._coordinator._stop_commit_offsets_refresh_task,
             ):
                 with contextlib.suppress(asyncio.CancelledError):
                     await stop_task()
+            if leave:  # again: what was cancelled may not have been sent
+                await self._coordinator._maybe_leave_group()
+        if self._fetcher is not None:
             await self._fetcher.close()
-            await self._client.close()
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
+        await self._client.close()

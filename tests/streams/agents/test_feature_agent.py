@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from streams.agents.catalogue_source import CatalogueSource
 from streams.agents.feature_agent import FeatureAgent
-from streams.agents.folding_agent import BEHIND_MS, BUSY_RECORDS, PUBLISHED_BEHIND_MS, REST_MS, UNWRITTEN_RECORDS
+from streams.agents.folding_agent import (
+    BEHIND_MS,
+    BUSY_RECORDS,
+    MAX_REST_MS,
+    PUBLISHED_BEHIND_MS,
+    REST_MS,
+    UNWRITTEN_RECORDS,
+)
 from streams.agents.refilling import KINDS, MARKER_KIND, HotStoreWatch
 from streams.catalogue import GRACE_MS, Catalogue, Title, publish_titles
 from streams.errors import Fenced, TryAgain, Undeliverable
@@ -263,7 +270,7 @@ def test_a_rebuilding_that_is_killed_goes_on_where_it_was_whatever_is_committed(
 
 @pytest.mark.parametrize("beside", [False, True])
 @settings(max_examples=80)
-@given(streams, sizes, st.integers(0, 8), st.integers(0, 8), st.booleans(), failures)
+@given(streams, sizes, st.integers(0, 8), st.integers(0, 8), st.booleans(), failures, st.integers(1, 4))
 def test_a_durable_store_that_is_lost_or_put_back_from_a_copy_gets_what_it_lacks(
     beside: bool,
     stream: list[Event],
@@ -272,10 +279,11 @@ def test_a_durable_store_that_is_lost_or_put_back_from_a_copy_gets_what_it_lacks
     after: int,
     killed: bool,
     failing: Mapping[int, Exception],
+    held: int,
 ) -> None:
     gate = Gate()
     hot, durable = MemoryStore(gate), MemoryStore(gate)
-    driver = Driver(lambda: agent_over(hot, durable, beside=beside), stream, cut)
+    driver = Driver(lambda: agent_over(hot, durable, members_held=held, beside=beside), stream, cut)
     for _ in range(before):
         driver.turn()
     copy = copy_of(durable)
@@ -329,6 +337,25 @@ def copy_of(store: MemoryStore) -> MemoryStore:
     copy.states = {kind: dict(states) for kind, states in store.states.items()}
     copy.rows, copy.profiles = dict(store.rows), dict(store.profiles)
     return copy
+
+
+def test_a_state_loaded_from_a_durable_store_that_was_put_back_is_not_folded_on() -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    agent = agent_over(hot, durable, members_held=1, beside=True)
+    stream = [play(1), play(2), play(3, "n"), play(4)]
+    agent.assigned([PLACE])
+    agent.process(batch_of(stream, 0, 1))
+    agent.write()
+    copy = copy_of(durable)
+    agent.process(batch_of(stream, 1, 2))
+    agent.write()
+    agent.process(batch_of(stream, 2, 3))
+    agent.write()  # m is not in memory any more
+    durable.states = copy.states
+    before = dict(hot.scan("member"))
+    with pytest.raises(Fenced, match="replaced"):
+        agent.process(batch_of(stream, 3, 4))
+    assert dict(hot.scan("member")) == before
 
 
 def test_a_mark_of_another_epoch_says_nothing_of_this_one() -> None:
@@ -450,13 +477,17 @@ def test_an_agent_that_is_behind_and_writes_beside_its_fold_still_publishes_now_
     assert positions == [BUSY_RECORDS - 1, BUSY_RECORDS - 1, 3 * BUSY_RECORDS - 1]
 
 
-def test_writes_beside_the_fold_rest_in_between_and_after_a_long_one_as_long_as_it_took() -> None:
+@pytest.mark.parametrize("took_ms", [REST_MS + 7, 3_600_000])
+def test_writes_beside_the_fold_rest_in_between_and_after_a_long_one_as_long_as_it_took_up_to_a_bound(
+    took_ms: int,
+) -> None:
     hot, durable = MemoryStore(), MemoryStore()
     agent = agent_over(hot, durable, beside=True)
     stream = [play(number) for number in range(20)]
-    began, ended = REST_MS + 3, 4 * REST_MS  # of the second write
+    began = REST_MS + 3  # of the second write
+    ended = began + took_ms
     second = (began - 1, began, began + 1, ended - 1, ended)
-    rested = 2 * ended - began
+    rested = ended + min(took_ms, MAX_REST_MS)
     times_ms = (0, 1, 2, 3, *second, rested - 1, rested, rested + 1, rested + 2, rested + 3)
     stored = []
     for step, after_ms in enumerate(times_ms):
@@ -466,6 +497,7 @@ def test_writes_beside_the_fold_rest_in_between_and_after_a_long_one_as_long_as_
         position = durable.positions("member", [b"m"])[0]
         stored.append(unpack_position(position)[1] if position != NOTHING else None)
     assert stored == [None] * 3 + [0] * 5 + [5] * 5 + [10]  # each is done at the third look
+    agent.flush(NOW_MS)  # a clock that was put back is no reason to rest until it is where it was
     agent.write()
     assert unpack_position(durable.positions("member", [b"m"])[0])[1] == len(times_ms) - 1
 
@@ -680,6 +712,21 @@ def test_a_member_forgotten_before_the_write_does_not_come_back_with_the_next_ev
     assert [entry.item_id for entry in history(state)] == ["t2"]
     assert [row.item_id for row in durable.history("m", 10)] == ["t2"]
     assert durable.profiles["m"].country == ""
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_member_forgotten_up_to_an_event_to_come_leaves_nothing_that_was_not_written(beside: bool) -> None:
+    hot, durable = MemoryStore(), MemoryStore()
+    agent = agent_over(hot, durable, beside=beside)
+    stream = [play(1, item_id="t1", context={"country": "SE"}), play(2, item_id="t2")]
+    agent.process(batch_of(stream, 0, 1))
+    forget_member("m", hot, durable, floor=pack_position(EPOCH, 1))
+    agent.process(batch_of(stream, 1, 2))
+    agent.write()
+
+    assert not durable.rows
+    assert not durable.profiles
+    assert hot.get("member", [b"m"]) == durable.get("member", [b"m"]) == [None]
 
 
 def test_a_member_forgotten_while_later_events_are_unwritten_comes_back_with_those_alone() -> None:
