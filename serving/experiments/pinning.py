@@ -6,9 +6,13 @@ whose patch names no model are as pages are by default: they follow the champion
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, and_, select
 
+from serving.experiments.refusals import Conflict
+from serving.models.places import MAX_MODELS
 from serving.models.registry import CHAMPION, alias_changes, model_aliases, model_versions
 from streams.experiments.definition import Experiment
 from streams.stores.sql import reading
@@ -37,6 +41,19 @@ def with_models(connection: Connection, experiment: Experiment) -> Experiment:
     return replace(experiment, models={name: version for name, version in found.items() if name != version})
 
 
+def check_places(experiment: Experiment, running: Sequence[Experiment]) -> None:
+    """Raise Conflict where serving could not hold an experiment's models beside those of the running ones: it would
+    leave an arm without its own. The champion has a place apart, wherever it moves."""
+    taken = {version for each in running for version in _versions(each)}
+    added, places = _versions(experiment) - taken, MAX_MODELS - 1
+    if added and len(taken) + len(added) > places:
+        raise Conflict(
+            "variants",
+            f"serving holds {places} models beside the champion, and running experiments have {len(taken)} of them; "
+            f"stop an experiment that names a model first, or name fewer than these {len(added)} more",
+        )
+
+
 def moved_while_running(engine: Engine, experiment: Experiment, now_ms: int) -> tuple[str, ...]:
     """Return the aliases that moved while members were shown what they name: of variants that keep no version, and the
     champion where some arms follow it and others have a model of their own. Raises TryAgain when the database is away.
@@ -52,6 +69,10 @@ def moved_while_running(engine: Engine, experiment: Experiment, now_ms: int) -> 
     moves = select(change.alias).where(change.alias.in_(sorted(followed)), meanwhile).distinct()
     with reading(engine) as connection:
         return tuple(sorted(connection.scalars(moves)))
+
+
+def _versions(experiment: Experiment) -> set[str]:
+    return {experiment.models.get(name, name) for name in _named(experiment)}
 
 
 def _named(experiment: Experiment) -> set[str]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from serving.experiments.audit import write_entry
 from serving.experiments.lifecycle import Action, Edit, Ramp, Ship, Start, Undo, transition
-from serving.experiments.pinning import resolve_models, with_models
+from serving.experiments.pinning import check_places, resolve_models, with_models
 from serving.experiments.refusals import Conflict, UnknownExperiment
 from serving.experiments.roles import Actor
 from serving.experiments.shipping import Shipped, ship, tested_model, undo
@@ -102,6 +102,7 @@ class ExperimentStore:
                 check_definition(after.definition)  # its models are in service, or were: no matter of words
             if isinstance(action, Start):
                 after = with_models(connection, after)
+                check_places(after, running)
             detail = _detail(action, before, after)
             if isinstance(action, Ship):
                 detail["changed"] = _kept(ship(connection, before, action, now_ms))

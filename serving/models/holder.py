@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from serving import metrics
 from serving.models.loader import load_model
+from serving.models.places import MAX_MODELS
 from serving.models.registry import CHAMPION, aliased_version
 from serving.ranking.model import RankingModel
 from streams.errors import Corrupt, MarqueeError
@@ -24,9 +25,6 @@ from streams.stores.blobs import BlobStore
 
 FOLLOWED: Final = (CHAMPION,)
 """The aliases that serve whoever wants them."""
-
-MAX_MODELS: Final = 8
-"""Models in memory at once; a large one takes some 100 MB."""
 
 VERSION: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -54,7 +52,8 @@ class ModelHolder:
         wanted: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         """prepare: called with a new model before it serves (to bind the current snapshot, say). wanted: further names
-        that are to be followed now; of more than MAX_MODELS, the last in order are refused."""
+        that are to be followed now; what is in service stays, and of more new ones than MAX_MODELS has places for, the
+        last in order are refused."""
         self._engine = engine
         self._blobs = blobs
         self._refresh_s = refresh_s
@@ -104,12 +103,9 @@ class ModelHolder:
 
     def refresh(self) -> bool:
         """Look where the aliases point and load what is new; return whether any model was swapped. Raises nothing."""
-        wanted = sorted(set(self._wanted()).difference(self._aliases))
-        places = max(MAX_MODELS - len(self._aliases), 0)
-        names = (*self._aliases, *wanted[:places])
+        wanted = set(self._wanted()).difference(self._aliases)
+        names = (*self._aliases, *sorted(wanted, key=lambda name: (name not in self._models, name)))
         self._forget_all_but(names)
-        for name in wanted[places:]:
-            self._refusals[name] = f"{MAX_MODELS} models are in service already"
         swapped = [self._refresh_name(name) for name in names]
         return any(swapped)
 
@@ -144,7 +140,19 @@ class ModelHolder:
             if version is None and alias != CHAMPION:
                 self._refusals[alias] = "no model has this alias"
             return self._drop(alias) if version is None else False
+        if not self._has_place(alias, version):
+            self._refusals[alias] = f"{MAX_MODELS} models are in service already"
+            return False
         return False if self._waits(alias, version) else self._take(alias, version)
+
+    def _has_place(self, alias: str, version: str) -> bool:
+        """Return whether one more model may be in memory for this alias. Those always followed have places of their
+        own; a model that serves already takes no second one."""
+        if alias in self._aliases or self._loaded(version) is not None:
+            return True
+        others = {model.version for name, model in self._models.items() if name != alias}
+        yet_to_come = len(set(self._aliases).difference(self._models))
+        return len(others) + yet_to_come < MAX_MODELS
 
     def _waits(self, alias: str, version: str) -> bool:
         """Return whether a refused version is not to be tried at this refresh, and count it."""

@@ -12,11 +12,13 @@ from serving.experiments.allocation import Allocation
 from serving.experiments.audit import read_audit
 from serving.experiments.lifecycle import Edit, Start, Stop
 from serving.experiments.pinning import moved_while_running
+from serving.experiments.refusals import Conflict
 from serving.experiments.roles import Actor
 from serving.experiments.standing import Standings
 from serving.experiments.store import ExperimentStore
 from serving.homepage.treatment import models_wanted
 from serving.models.aliases import set_alias
+from serving.models.places import MAX_MODELS
 from serving.models.registry import CHAMPION
 from streams.experiments.definition import Definition, Experiment, Patch, Variant
 from tests.serving import tiny_model
@@ -77,6 +79,23 @@ def test_words_of_a_running_experiment_are_edited_from_the_file_that_names_the_a
 def test_a_version_needs_no_keeping_and_a_draft_keeps_none(store: ExperimentStore) -> None:
     assert started(store, definition("a", patch=Patch(model=NEW))).models == {}
     assert store.create(definition("b", patch=Patch(model="candidate")), EDITOR, NOW_MS).models == {}
+
+
+def test_an_experiment_whose_models_have_no_place_beside_those_that_run_is_not_started(
+    store: ExperimentStore, engine: sa.Engine
+) -> None:
+    """Seven beside the champion: serving would have to let go of one of them, or leave an arm without its own."""
+    for n in range(3, MAX_MODELS + 2):
+        tiny_model.register(engine, str(n) * 64)
+    seven = arms(*(str(n) * 64 for n in range(3, MAX_MODELS + 2)))
+    started(store, definition("a", variants=seven, layer="models", traffic=0.5))
+    with pytest.raises(Conflict, match=r"variants: .*7 models .* stop an experiment"):
+        started(store, definition("b", patch=Patch(model="candidate"), layer="models", traffic=0.1))
+    assert store.read("b").status == "draft"
+    same = definition("c", patch=Patch(model="3" * 64), layer="models", traffic=0.1)
+    assert started(store, same).status == "running"
+    store.act("a", Stop("enough"), EDITOR, NOW_MS, random.Random(1))
+    assert store.act("b", Start(), EDITOR, NOW_MS, random.Random(1)).status == "running"
 
 
 def test_a_champion_that_moves_is_told_where_some_arms_follow_it_and_others_have_a_model(

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from serving.models import holder as holder_module
 from serving.models import registry
-from serving.models.holder import MAX_MODELS, REFRESHES_UNTIL_RETRY, ModelHolder
+from serving.models.holder import REFRESHES_UNTIL_RETRY, ModelHolder
 from serving.models.manifest import decode_manifest
+from serving.models.places import MAX_MODELS
 from serving.ranking.model import RankingModel
 from streams.catalogue import Title
 from streams.stores.blobs import BlobStore
@@ -208,6 +209,35 @@ def test_models_in_memory_are_bounded(engine: sa.Engine, blobs: BlobStore) -> No
     holder.refresh()
     assert len(holder.models) == MAX_MODELS
     assert sorted(holder.refusals) == sorted(versions)[MAX_MODELS - 1 :]
+
+
+def test_a_model_in_service_stays_though_one_that_comes_before_it_is_wanted(
+    engine: sa.Engine, blobs: BlobStore
+) -> None:
+    versions = sorted(
+        write_tiny_model(blobs, engine, TITLES, GENRES, alias=None, seed=seed) for seed in range(1, MAX_MODELS + 1)
+    )
+    wanted = versions[1:]
+    holder = ModelHolder(engine, blobs, 1.0, wanted=lambda: wanted)
+    holder.refresh()
+    wanted = versions
+    holder.refresh()
+    assert (sorted(holder.models), list(holder.refusals)) == (versions[1:], versions[:1])
+    wanted = versions[:-1]
+    holder.refresh()
+    assert (sorted(holder.models), holder.refusals) == (versions[:-1], {})
+
+
+def test_a_model_that_serves_by_another_name_takes_no_further_place(engine: sa.Engine, blobs: BlobStore) -> None:
+    versions = [
+        write_tiny_model(blobs, engine, TITLES, GENRES, alias=None, seed=seed) for seed in range(1, MAX_MODELS + 1)
+    ]
+    point_alias(engine, registry.CHAMPION, versions[0])
+    point_alias(engine, "candidate", versions[1])
+    holder = ModelHolder(engine, blobs, 1.0, wanted=lambda: [*versions, "candidate"])
+    holder.refresh()
+    assert set(holder.models) == {*versions, registry.CHAMPION, "candidate"}
+    assert (len(set(holder.versions.values())), holder.refusals) == (MAX_MODELS, {})
 
 
 def test_a_model_is_prepared_before_it_serves(engine: sa.Engine, blobs: BlobStore) -> None:
