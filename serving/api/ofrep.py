@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.responses import Response
 
 from serving import metrics
@@ -27,6 +28,14 @@ from serving.experiments.ofrep import (
 from serving.problems import TooLarge
 from serving.services import Services
 
+
+class FlagConvertor(PathConvertor):
+    """Any text, so that whatever a flag may be called, an SDK is answered as OFREP says."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("flag", FlagConvertor())
 router = APIRouter(tags=["flags"])
 
 MAX_ETAGS: Final = 2_048
@@ -102,7 +111,7 @@ async def evaluate_all(request: Request, services: ServicesDep) -> Response:
 
 
 @router.post(
-    "/ofrep/v1/evaluate/flags/{key:path}",
+    "/ofrep/v1/evaluate/flags/{key:flag}",
     summary="Evaluate a flag for a member",
     openapi_extra=_OPENAPI,
     responses=_FAILURES

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from aiokafka.structs import TopicPartition as KafkaPartition
 
-from streams.agents.faust.transport import BatchThread, Fetched
+from streams.agents.faust.transport import BatchThread, Fetched, begins_of
 from streams.errors import Fenced, FixRequest, TryAgain
 from streams.event_log.kafka.batches import BatchReader, EpochSource
 from streams.event_log.kafka.failures import told
@@ -96,7 +96,7 @@ class FaustReader:
         try:
             return fetched, await self._batches.batches(fetched)
         except BaseException:
-            await self._thread.put_back(fetched)
+            await self._thread.put(begins_of(fetched))
             raise
 
     def _new(self) -> frozenset[KafkaPartition]:
@@ -115,7 +115,7 @@ class FaustReader:
             self._place()
             return self._call("tell its topics", self._batches.batches(fetched)) if fetched else []
         except TryAgain:
-            self._call("seek", self._thread.put_back(fetched))
+            self._call("seek", self._thread.put(begins_of(fetched)))
             raise
 
     def _check_held(self, partitions: Iterable[TopicPartition]) -> None:

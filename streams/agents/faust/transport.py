@@ -47,6 +47,11 @@ SECOND_HELPING_S: Final = 0.03
 Fetched = dict[KafkaPartition, list[Record]]
 
 
+def begins_of(fetched: Fetched) -> dict[KafkaPartition, int]:
+    """Return where to read from to get the same once more."""
+    return {at: records[0].offset for at, records in fetched.items()}
+
+
 class MemberOfGroup(Protocol):
     """What the consumer thread asks of the Faust app that it belongs to."""
 
@@ -145,10 +150,6 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             membership.positions[at] = offsets[at]
             with contextlib.suppress(IllegalStateError):  # given out anew meanwhile: it counts if the partition is kept
                 self._ensure_consumer().seek(at, offsets[at])
-
-    async def put_back(self, fetched: Fetched) -> None:
-        """Read once more what was taken."""
-        await self.put({at: records[0].offset for at, records in fetched.items()})
 
     async def commit_held(self, offsets: Mapping[KafkaPartition, tuple[int, str]]) -> None:
         """Commit offsets, each with a note; never backwards. Raises Fenced if the group put this member out, TryAgain
@@ -257,7 +258,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             changed = self._known_membership().changed.is_set()
             second = {} if changed else await self._fetched(left)
         except BaseException:
-            await self.put_back(fetched)
+            await self.put(begins_of(fetched))
             raise
         for at, records in second.items():
             fetched.setdefault(at, []).extend(records)

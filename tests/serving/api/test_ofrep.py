@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -80,6 +81,13 @@ def test_one_flag_and_all_of_them_say_what_allocation_says(client: httpx.Client,
             assert single.json() == bulk[name]
             assert (bulk[name]["variant"], bulk[name]["reason"]) == (variant, "SPLIT")
             assert bulk[name]["value"] == (variant if VALUES[name][variant] is None else VALUES[name][variant])
+
+
+@pytest.mark.parametrize("key", ["%0A", "%0A0", "a%0Ab%0A", "a%2Fb", "%20"])
+def test_whatever_an_unknown_flag_is_called_it_is_refused_as_ofrep_says(client: httpx.Client, key: str) -> None:
+    answer = client.post(f"/ofrep/v1/evaluate/flags/{key}", json={"context": {"targetingKey": "ann"}})
+    assert (answer.status_code, answer.json()["errorCode"]) == (404, "FLAG_NOT_FOUND")
+    assert answer.json()["key"] == unquote(key)
 
 
 def test_flags_that_are_as_they_were_are_not_sent_again(client: httpx.Client) -> None:
