@@ -187,10 +187,12 @@ def many_crossed(crossed: int, members: int) -> str:
 
 def model_moved(alias: str) -> str:
     """Say that the members of an arm were shown what two models made."""
-    arms = "variants that name no model" if alias == "champion" else f"variants whose model is {alias}"
+    arms, others = f"variants whose model is {alias}", "others"
+    if alias == "champion":
+        arms, others = "variants that name no model", "those that do"
     return (
-        f"{alias} came to name another model while the experiment ran: members of {arms} saw what both made, so that "
-        "effects are those of neither. Run it anew, or read them as those of a mixture."
+        f"{alias} came to name another model while the experiment ran: comparisons of {arms} with {others} are not "
+        "those of either model. Run it anew, or read them as those of a mixture."
     )
 
 

@@ -56,11 +56,13 @@ def check_places(experiment: Experiment, running: Sequence[Experiment]) -> None:
 
 def moved_while_running(engine: Engine, experiment: Experiment, now_ms: int) -> tuple[str, ...]:
     """Return the aliases that moved while members were shown what they name: of variants that keep no version, and the
-    champion where some arms follow it and others have a model of their own. Raises TryAgain when the database is away.
+    champion where some arms follow it and others have a model of their own. Testers' variants, of weight 0, are not
+    compared and do not count. Raises TryAgain when the database is away.
     """
-    named = _named(experiment)
+    compared = {arm.patch.model for arm in experiment.definition.variants if arm.weight > 0}
+    named = {model for model in compared if model is not None}
     followed = named - experiment.models.keys()
-    if named and any(arm.patch.model is None and arm.weight > 0 for arm in experiment.definition.variants):
+    if named and None in compared:
         followed |= {CHAMPION}
     if experiment.started_at_ms is None or not followed:
         return ()

@@ -111,7 +111,20 @@ def test_a_champion_that_moves_is_told_where_some_arms_follow_it_and_others_have
     assert [moved_while_running(engine, each, NOW_MS + 10) for each in running] == [(CHAMPION,), (), ()]
     warnings = Standings(engine).stand(mixed, NOW_MS + 10).report.warnings
     assert "champion came to name another model while the experiment ran" in warnings[0]
+    assert "comparisons of variants that name no model with those that do are not those of either model" in warnings[0]
     assert Standings(engine).stand(both, NOW_MS + 10).report.warnings == ()
+
+
+def test_a_champion_that_moves_is_no_matter_where_only_testers_have_a_model(
+    store: ExperimentStore, engine: sa.Engine
+) -> None:
+    """The arms that get members were all served alike."""
+    testers = Variant("testers", 0.0, Patch(model="candidate"))
+    experiment = started(store, definition("a", variants=(*arms(None, None), testers), forced={"tess": "testers"}))
+    unkept = replace(experiment, models={})
+    set_alias(engine, CHAMPION, NEWEST, "trained anew", NOW_MS + 1)
+    set_alias(engine, "candidate", NEWEST, "trained anew", NOW_MS + 1)
+    assert [moved_while_running(engine, each, NOW_MS + 10) for each in (experiment, unkept)] == [(), ()]
 
 
 def test_what_moves_after_the_stop_is_not_told(store: ExperimentStore, engine: sa.Engine) -> None:
