@@ -44,7 +44,10 @@ def exposure_of(said: AppExposure, view: LiveView, now_ms: int) -> Exposure:
     cannot have been."""
     experiment = view.allocation.experiments.get(said.experiment) or _stopped(view.experiments.get(said.experiment))
     if experiment is None:
-        raise FixRequest("experiment", f"there is no running experiment {said.experiment[:64]!r}")
+        raise FixRequest(
+            "experiment",
+            f"there is no experiment {said.experiment[:64]!r} that runs, or was stopped and is not archived yet",
+        )
     definition = experiment.definition
     keys = [variant.key for variant in definition.variants]
     if said.variant not in keys:

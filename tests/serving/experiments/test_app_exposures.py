@@ -58,6 +58,11 @@ def test_of_an_experiment_that_takes_no_members_there_are_no_exposures() -> None
         exposure_of(said(), view, NOW_MS)
 
 
+def test_of_an_experiment_that_is_not_followed_it_is_said_how_long_exposures_count() -> None:
+    with pytest.raises(FixRequest, match="no experiment 'gone' that runs, or was stopped and is not archived yet"):
+        exposure_of(said(experiment="gone"), VIEW, NOW_MS)
+
+
 def test_a_testers_is_marked() -> None:
     assert exposure_of(said(member_id="tess"), VIEW, NOW_MS).forced
 
