@@ -82,7 +82,7 @@ async function send(path, body) {
       confirm: "Ship it all the same",
       danger: true,
       lines: [`${problem.fix.split(". ")[0]}.`],
-      fields: [{ ...REASON, label: "Why all the same?" }],
+      fields: [{ ...REASON, label: "Why all the same?", value: body.reason }],
     });
     if (values === null) return false;
     return send(path, { ...body, ...values, override: [...(body.override ?? []), against] });

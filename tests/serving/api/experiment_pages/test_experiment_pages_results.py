@@ -156,6 +156,7 @@ def test_another_variant_than_the_best_is_shipped_only_after_a_second_question(
     page.locator("#ask-reason").fill("shorter pages are cheaper")
     page.locator("#ask-confirm").click()
     expect(page.locator("#ask-title")).to_have_text("Something stands against it")
+    expect(page.locator("#ask-reason")).to_have_value("shorter pages are cheaper")
     page.locator("#ask-reason").fill("longer costs twice as much")
     page.locator("#ask-confirm").click()
     expect(page.locator("#status")).to_have_text("promoted")
