@@ -6,14 +6,18 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final, get_args
 
+import sqlalchemy as sa
 from fastapi import APIRouter
 from starlette.responses import FileResponse, HTMLResponse
 
 from serving.api.dependencies import ServicesDep
+from serving.models.registry import model_aliases
 from serving.pages.page import RowKind
 from serving.pages.params import DEFAULT_PARAMS
 from serving.problems import NotFound
+from streams.errors import MarqueeError
 from streams.events import EVENT_TYPES
+from streams.stores.sql import reading
 
 router = APIRouter(include_in_schema=False)
 
@@ -66,15 +70,23 @@ def experiment_page(experiment_id: str) -> HTMLResponse:
 @router.get("/static/experiments/vocabulary.json")
 def vocabulary(services: ServicesDep) -> dict[str, Any]:
     """Return what a form can offer: kinds of events and of rows, the pages' parameters with their defaults, and the
-    models that serve by now."""
+    models that serve by now or have an alias; while the database is away, those that serve."""
     params = {name: getattr(DEFAULT_PARAMS, name) for name in DEFAULT_PARAMS.__dataclass_fields__}
     numbers = {name: value for name, value in params.items() if type(value) in (int, float)}
     return {
         "event_types": EVENT_TYPES,
         "row_kinds": get_args(RowKind),
         "page_params": numbers,
-        "models": sorted(services.models.models),
+        "models": sorted({*services.models.models, *_aliases(services.sql)}),
     }
+
+
+def _aliases(engine: sa.Engine) -> list[str]:
+    try:
+        with reading(engine) as connection:
+            return list(connection.scalars(sa.select(model_aliases.c.alias)))
+    except MarqueeError:
+        return []
 
 
 @router.get("/static/experiments/{name}")

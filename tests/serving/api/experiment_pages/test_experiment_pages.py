@@ -9,7 +9,10 @@ import httpx
 import pytest
 from playwright.sync_api import Route, expect
 
+from serving.models.aliases import set_alias
 from streams.settings import Settings
+from streams.stores.sql import open_sql
+from tests.serving import tiny_model
 from tests.serving.api.conftest import lengthen_trail
 from tests.serving.api.experiment_pages.opened import Api, Pages
 
@@ -274,6 +277,16 @@ def test_pages_allow_no_script_but_their_own_and_nothing_from_elsewhere(client: 
         assert "unsafe" not in policy
     assert client.get("/static/experiments/..%2Findex.html").status_code == 404
     assert client.get("/static/experiments/none.js").status_code == 404
+
+
+def test_the_form_is_offered_models_that_have_an_alias_though_none_serves_by_it(
+    client: httpx.Client, settings: Settings
+) -> None:
+    engine = open_sql(settings)
+    tiny_model.register(engine, "c" * 64)
+    set_alias(engine, "challenger", "c" * 64, "trained", 1)
+    engine.dispose()
+    assert "challenger" in client.get("/static/experiments/vocabulary.json").json()["models"]
 
 
 def test_pages_have_one_shell_with_their_own_title_and_script(client: httpx.Client) -> None:
