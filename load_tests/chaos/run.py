@@ -62,7 +62,7 @@ class ChaosReport:
 def run_chaos(ground: Ground, faults: int, seed: int, say: Callable[[str], None] = lambda _text: None) -> ChaosReport:
     """Replay events through a platform, strike it `faults` times; return what came of it.
 
-    Raises RuntimeError if a process gives up by itself or the agents do not catch up.
+    Raises RuntimeError if a process gives up by itself, the agents do not catch up, or pages do not get fresh again.
     """
     rng = random.Random(seed)
     listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
@@ -83,6 +83,7 @@ def run_chaos(ground: Ground, faults: int, seed: int, say: Callable[[str], None]
         say("waiting for the replay to end and the agents to catch up")
         if fleet.wait("producer", CATCH_UP_TIMEOUT_S) != 0:
             raise RuntimeError(f"the producer failed:\n{fleet.log_tail('producer')}")
+        visitor.wait_for_a_fresh_page(CATCH_UP_TIMEOUT_S)
         visitor.stop()
         fleet.stop("serve")
         _wait_for_agents(fleet, ground.settings)

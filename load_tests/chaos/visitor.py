@@ -48,6 +48,14 @@ class Visitor(threading.Thread):
             self._ask(self._rng.choice(self._members))
             time.sleep(PAUSE_S)
 
+    def wait_for_a_fresh_page(self, timeout_s: float) -> None:
+        """Wait for the next fresh page: whatever was struck, they come again. Raises RuntimeError if none does."""
+        before, ends = self.answers["fresh"], time.monotonic() + timeout_s
+        while self.answers["fresh"] == before:
+            if time.monotonic() > ends:
+                raise RuntimeError(f"no page was fresh again within {timeout_s:.0f} s: {dict(self.degraded)}")
+            time.sleep(PAUSE_S)
+
     def stop(self) -> None:
         """Stop asking; return when the last answer is in."""
         self._stop_asked.set()
