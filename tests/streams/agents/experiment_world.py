@@ -115,4 +115,4 @@ def _batch(topic: str, values: Sequence[tuple[bytes, bytes]], begin: int, end: i
 
 
 def play(number: int, member_id: str, at_ms: int, kind: str = "play") -> Event:
-    return Event(f"e{number}", kind, member_id, at_ms, "t", value=3.0 if kind == "rate" else None)  # type: ignore[arg-type]
+    return Event(f"e{number}", kind, member_id, at_ms, "t", value=3.0 if kind == "rate" else None)  # type: ignore[arg-type]  # one of the types

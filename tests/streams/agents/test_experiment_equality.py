@@ -192,7 +192,7 @@ class Platform:
         at_ms = now_ms - rng.choice([0, 0, 1, rng.randrange(3 * DAY_MS), -30_000, -HOUR_MS, -3 * DAY_MS])
         title = rng.choice(["t", "t", "t", "t", "unknown"])
         member = rng.choice(MEMBERS[:-QUIET] if self.is_started else MEMBERS)
-        event = Event(f"e{self.number}", kind, member, at_ms, title, page, value=value)  # type: ignore[arg-type]
+        event = Event(f"e{self.number}", kind, member, at_ms, title, page, value=value)  # type: ignore[arg-type]  # one of the types
         raw = encode_event(event) if rng.random() < 0.97 else b"{"
         for _ in range(rng.choice([1, 1, 1, 1, 2])):
             self.log.append(MEMBER_EVENTS, [Message(member.encode(), raw)])
