@@ -17,6 +17,7 @@ from streams.agents.health import AgentHealth
 from streams.agents.health_server import health_server
 from streams.agents.json_logs import log_json_to_stderr
 from streams.agents.opening import SINK, check_names, open_agents
+from streams.agents.repeating import repeating
 from streams.agents.runner import run_agents
 from streams.errors import MarqueeError
 from streams.event_log.open import open_event_log
@@ -94,22 +95,15 @@ def retention(
     log: EventLog, interval_s: float, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 ) -> Iterator[None]:
     """Have the log's retention enforced every `interval_s` while the block runs."""
-    stop = threading.Event()
 
-    def work() -> None:
-        while not stop.wait(interval_s):
-            try:
-                deleted = log.enforce_retention(clock_ms())
-            except MarqueeError as error:  # of whatever kind: where retention ended for good, the log would fill up
-                logger.warning("retention waits", extra={"error": str(error)})
-            else:
-                if deleted:
-                    logger.info("retention deleted records", extra={"records": deleted})
+    def enforce() -> None:
+        try:
+            deleted = log.enforce_retention(clock_ms())
+        except MarqueeError as error:  # of whatever kind: where retention ended for good, the log would fill up
+            logger.warning("retention waits", extra={"error": str(error)})
+        else:
+            if deleted:
+                logger.info("retention deleted records", extra={"records": deleted})
 
-    thread = threading.Thread(target=work, name="retention", daemon=True)
-    thread.start()
-    try:
+    with repeating(enforce, interval_s, "retention"):
         yield
-    finally:
-        stop.set()
-        thread.join()

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from streams import metrics
+from streams.agents.repeating import repeating
 from streams.errors import MarqueeError
 from streams.event_log.protocol import EventLog, TopicPartition
 
@@ -33,22 +33,10 @@ class LagMeter:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Measure every `interval_s` while the block runs."""
-        stop = threading.Event()
-
-        def work() -> None:
-            while not stop.wait(self._interval_s):
-                try:
-                    self.measure()
-                except Exception:  # a gauge that stood still unseen would say that all is well
-                    logger.exception("the lag cannot be measured", extra={"agent": self._agent})
-
-        thread = threading.Thread(target=work, name=f"{self._agent}-lag", daemon=True)
-        thread.start()
         try:
-            yield
+            with repeating(self._measure_or_log, self._interval_s, f"{self._agent}-lag"):
+                yield
         finally:
-            stop.set()
-            thread.join()
             self._forget(self._shown.copy())
 
     def measure(self) -> None:
@@ -61,6 +49,12 @@ class LagMeter:
                 lag = self._behind(at, done)
                 self._shown.add(at)
                 metrics.AGENT_LAG.labels(self._agent, at.topic, str(at.partition)).set(lag)
+
+    def _measure_or_log(self) -> None:
+        try:
+            self.measure()
+        except Exception:  # a gauge that stood still unseen would say that all is well
+            logger.exception("the lag cannot be measured", extra={"agent": self._agent})
 
     def _behind(self, at: TopicPartition, done: int) -> int:
         return max(self._log.end_offset(*at) - max(done, self._log.start_offset(*at)), 0)
