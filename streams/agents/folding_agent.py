@@ -112,6 +112,8 @@ class FoldingAgent(ABC, Generic[HeldT, ReadT]):
         self._unwritten = 0
         self._newest_ms = 0
         self._published_ms = 0
+        self._unchecked: Mapping[TopicPartition, int] | None = None
+        """The marks before states were loaded, if the store could not be asked since whether it still has them."""
         self._began_ms = 0
         self._rests_until_ms = 0
 
@@ -138,6 +140,7 @@ class FoldingAgent(ABC, Generic[HeldT, ReadT]):
             self._next.pop(place, None)
         self._prepared.clear()
         if not self._partitions:
+            self._unchecked = None
             self._writing = None
             self._unwritten = 0
 
@@ -188,9 +191,11 @@ class FoldingAgent(ABC, Generic[HeldT, ReadT]):
     def _load_and_check(self, some: Sequence[tuple[HeldT, ReadT]]) -> None:
         """Load what batches need. Raises Fenced where states came from a durable store that lacks what it had: folded
         and published, they would pass for whole ones before the next write has looked."""
-        known = self._marks.known
-        if self._load(some) and self._writes_beside:
+        cut_short = self._unchecked is not None
+        known = self._unchecked = self._unchecked or self._marks.known
+        if (self._load(some) or cut_short) and self._writes_beside:
             self._marks.check(known)
+        self._unchecked = None
 
     def _check_follows(self, place: TopicPartition, offset: int) -> None:
         """Raise Fenced if records were passed over on the way here, which states would miss for ever: what is held of

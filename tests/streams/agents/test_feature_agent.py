@@ -339,7 +339,10 @@ def copy_of(store: MemoryStore) -> MemoryStore:
     return copy
 
 
-def test_a_state_loaded_from_a_durable_store_that_was_put_back_is_not_folded_on() -> None:
+@pytest.mark.parametrize("away_in_between", [False, True])
+def test_a_state_loaded_from_a_durable_store_that_was_put_back_is_not_folded_on(
+    away_in_between: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hot, durable = MemoryStore(), MemoryStore()
     agent = agent_over(hot, durable, members_held=1, beside=True)
     stream = [play(1), play(2), play(3, "n"), play(4)]
@@ -353,6 +356,17 @@ def test_a_state_loaded_from_a_durable_store_that_was_put_back_is_not_folded_on(
     agent.write()  # m is not in memory any more
     durable.states = copy.states
     before = dict(hot.scan("member"))
+    if away_in_between:
+
+        def away(kind: str, keys: Sequence[bytes]) -> list[int]:
+            if kind != "member":
+                raise TryAgain("away")
+            return MemoryStore.positions(durable, kind, keys)
+
+        monkeypatch.setattr(durable, "positions", away)
+        with pytest.raises(TryAgain):
+            agent.process(batch_of(stream, 3, 4))
+        monkeypatch.undo()
     with pytest.raises(Fenced, match="replaced"):
         agent.process(batch_of(stream, 3, 4))
     assert dict(hot.scan("member")) == before
